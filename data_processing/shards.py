@@ -1,0 +1,77 @@
+"""Corpus shards: `{train,validation,test}/*.jsonl.zst`, one `{"text", "meta"}` object a line (Code Clippy's format)."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+from data_processing.splits import EmptySplit
+from interface.errors import UserError
+
+SUFFIX = ".jsonl.zst"
+
+
+class BrokenShard(UserError):
+    """A shard cannot be read to its end."""
+
+
+class MissingData(UserError):
+    """A data folder or a dataset script is not where it was said to be."""
+
+
+def shards_of(data_dir: Path, split: str) -> list[Path]:
+    """The shards of one split, sorted.  Raises: MissingData, EmptySplit."""
+    folder = Path(data_dir).expanduser()
+    if not folder.is_dir():
+        raise MissingData(f"no data folder at {data_dir}; wanted one with train/ and validation/ of *{SUFFIX} files")
+    shards = sorted((folder / split).glob(f"*{SUFFIX}"))
+    if not shards:
+        raise EmptySplit(f"no {split}/*{SUFFIX} in {data_dir}; python -m data_processing corpus writes such a folder")
+    return shards
+
+
+def read_rows(shard: Path, reject: Callable[[int, str, bytes], None]) -> Iterator[dict[str, Any]]:
+    """Yield a shard's rows; a bad one goes to `reject(line number, reason, line)`, never silently, never fatally.
+
+    Raises: BrokenShard where the compression itself breaks off, naming the last whole line.
+    """
+    number = 0
+    try:
+        with shard.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(
+            file, read_across_frames=True
+        ) as stream:
+            for number, line in enumerate(io.BufferedReader(stream, 1 << 20), start=1):  # type: ignore[arg-type]
+                if not line.strip():
+                    continue
+                try:
+                    row = orjson.loads(line)
+                except ValueError as error:
+                    reject(number, f"not JSON: {error}", line)
+                    continue
+                if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                    reject(number, 'no "text" string', line)
+                    continue
+                yield row
+    except zstandard.ZstdError as error:
+        raise BrokenShard(
+            f"{shard} breaks off after line {number} ({error}); wanted whole zstd frames. "
+            "Fetch or write the shard again, or remove it from the folder"
+        ) from error
+
+
+def read_texts(shards: list[Path], rejected: Counter[str] | None = None) -> Iterator[str]:
+    """The texts of some shards, one shard after the other; bad rows are counted by shard in `rejected`."""
+    for shard in shards:
+
+        def count(number: int, reason: str, line: bytes, name: str = shard.name) -> None:
+            if rejected is not None:
+                rejected[name] += 1
+
+        for row in read_rows(shard, count):
+            yield row["text"]

@@ -1,0 +1,32 @@
+"""The user's mistake, and how a command ends on one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something that the user can mend. The message says what was found, what was wanted and what to do.
+
+    Rooms subclass it by name; a command prints it as one line and exits with status 2, without a traceback.
+    """
+
+
+class OutputNotEmpty(UserError):
+    """The output directory holds something already."""
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command's main function; end with status 2 on a UserError and 130 on Ctrl-C."""
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        sys.stderr.close()
+        sys.exit(1)

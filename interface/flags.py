@@ -1,0 +1,130 @@
+"""Flags of a command, made from the fields of one frozen dataclass.
+
+A command that needs jax or datasets parses first and imports them afterwards, so that `--help` answers in under two
+seconds. Names, quoted numbers, bare booleans and "the last repeated flag wins" are HfArgumentParser's, because the
+reference's command lines are written for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from interface.errors import UserError
+
+T = TypeVar("T")
+
+
+def flag(default: Any, help: str, group: str = "options", **metadata: Any) -> Any:
+    """Declare a field of a command: its default, its help line and the heading that `--help` lists it under."""
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, **metadata})
+
+
+def required(help: str, group: str = "options") -> Any:
+    """Declare a field that must be given; such fields stand first in their dataclass."""
+    return dataclasses.field(metadata={"help": help, "group": group})
+
+
+def parse(command: type[T], argv: Sequence[str] | None = None, *, prog: str, description: str) -> T:
+    """Build `command` from `argv`; a single .json or .yaml argument is read as a file of flags.
+
+    Exits with status 2, without a traceback, on an unknown flag (naming the nearest known one), on a value of the
+    wrong type and on a UserError raised by the dataclass's own `__post_init__`.
+    """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from transformers import HfArgumentParser
+
+    class GroupedParser(HfArgumentParser):
+        def _parse_dataclass_field(self, parser: Any, field: dataclasses.Field) -> None:
+            # static in transformers, but called through self; what is left in the metadata goes to add_argument
+            metadata = dict(field.metadata)
+            title = metadata.pop("group", "options")
+            metadata.pop("secret", None)
+            if title not in groups:
+                groups[title] = self.add_argument_group(title)
+            shown = copy.copy(field)
+            shown.metadata = metadata
+            HfArgumentParser._parse_dataclass_field(groups[title], shown)
+
+    groups: dict[str, Any] = {}
+    parser = GroupedParser(command, prog=prog, description=description, allow_abbrev=False)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and Path(words[0]).suffix in (".json", ".yaml", ".yml"):
+            words = _words_of_file(Path(words[0]), command) + words[1:]
+        known, unknown = parser.parse_args_into_dataclasses(
+            words, return_remaining_strings=True, look_for_args_file=False
+        )
+        if unknown:
+            parser.error(_name_unknown(unknown, command))
+        return known
+    except UserError as error:
+        parser.error(str(error))
+
+
+def choose(commands: dict[str, tuple[type, str]], argv: Sequence[str] | None = None, *, prog: str) -> tuple[str, Any]:
+    """Parse `prog NAME flags...`: pick the dataclass by the first word. Returns the name and the parsed command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    width = max(len(name) for name in commands)
+    listing = "\n".join(f"  {name:{width}}  {about}" for name, (_, about) in commands.items())
+    usage = f"usage: {prog} COMMAND [flags]\n\ncommands:\n{listing}\n\n{prog} COMMAND --help lists a command's flags"
+    if not words or words[0] in ("-h", "--help"):
+        print(usage)
+        sys.exit(0 if words else 2)
+    if words[0] not in commands:
+        nearest = difflib.get_close_matches(words[0], commands, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else f"; known: {', '.join(commands)}"
+        print(f"{prog}: unknown command {words[0]!r}{hint}", file=sys.stderr)
+        sys.exit(2)
+    command, about = commands[words[0]]
+    return words[0], parse(command, words[1:], prog=f"{prog} {words[0]}", description=about)
+
+
+def as_json(command: Any) -> dict[str, Any]:
+    """The resolved configuration as plain JSON values, without secrets."""
+    return {
+        field.name: getattr(command, field.name)
+        for field in dataclasses.fields(command)
+        if not field.metadata.get("secret")
+    }
+
+
+def _name_unknown(unknown: Sequence[str], command: type) -> str:
+    names = [f"--{field.name}" for field in dataclasses.fields(command)]
+    first = unknown[0]
+    if not first.startswith("--"):
+        return f"unexpected argument {first!r}: values follow their flag, as in --block_size 2048"
+    spelled = first.split("=")[0].replace("-", "_").replace("__", "--", 1)
+    nearest = difflib.get_close_matches(spelled, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else "; --help lists the flags"
+    return f"unknown flag {first.split('=')[0]}{hint}"
+
+
+def _words_of_file(path: Path, command: type) -> list[str]:
+    """Read a file of flags as the words that would have been typed, so that both are checked alike."""
+    if not path.is_file():
+        raise UserError(f"no configuration file at {path}: give an existing .json or .yaml file, or flags")
+    try:
+        if path.suffix == ".json":
+            values = json.loads(path.read_text())
+        else:
+            import yaml
+
+            values = yaml.safe_load(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not readable as {path.suffix[1:]}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds a {type(values).__name__}; wanted one object of flag names and values")
+    words: list[str] = []
+    for name, value in values.items():
+        if value is not None:
+            words.append(f"--{name}={value}")
+    return words

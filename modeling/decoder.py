@@ -1,0 +1,112 @@
+"""Decoder: the pure functions over params that every family answers to.
+
+Params are plain nested dicts of arrays. NNX modules are made and taken apart in here and in the family files only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from modeling import gpt_neo
+from modeling.config import DecoderConfig, UnsupportedConfig
+from modeling.loss import cross_entropy
+from modeling.table import Params, Table
+
+
+class Family(NamedTuple):
+    """What a family's file offers: its config class, its module, its table and the tensors to ignore (patterns)."""
+
+    config: type[DecoderConfig]
+    module: Any
+    table: Table
+    ignored: tuple[str, ...]
+    architecture: str
+
+
+FAMILIES = {
+    "gpt_neo": Family(gpt_neo.GPTNeoConfig, gpt_neo.GPTNeo, gpt_neo.TABLE, gpt_neo.IGNORED, "GPTNeoForCausalLM"),
+}
+
+Cache = tuple[tuple[jax.Array, jax.Array], ...]  # a key and a value array a layer, [B, S, H, K]
+
+
+def family_of(model_type: str | None) -> Family:
+    """Look a family up by its config.json's model_type.  Raises: UnsupportedConfig."""
+    if model_type not in FAMILIES:
+        raise UnsupportedConfig(f"model_type is {model_type!r}; this toolkit knows {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]
+
+
+def config_from_hf(hf: dict[str, Any]) -> DecoderConfig:
+    """Read a config.json of any known family."""
+    return family_of(hf.get("model_type")).config.from_hf(hf)
+
+
+def family(config: DecoderConfig) -> Family:
+    """The family that a config belongs to."""
+    return next(known for known in FAMILIES.values() if known.config is type(config))
+
+
+@lru_cache(maxsize=16)
+def _structure(config: DecoderConfig) -> Any:
+    """The NNX graph of a config's module, without its values."""
+    module = nnx.eval_shape(lambda: family(config).module(config, jax.random.key(0)))
+    return nnx.graphdef(module)
+
+
+def _module(config: DecoderConfig, params: Params) -> Any:
+    return nnx.merge(_structure(config), params)
+
+
+@partial(jax.jit, static_argnums=0)
+def init_params(config: DecoderConfig, seed: int | jax.Array) -> Params:
+    """Draw float32 params for a model that is trained from scratch; padding rows of the vocabulary are drawn too."""
+    return nnx.to_pure_dict(nnx.state(family(config).module(config, jax.random.key(seed))))
+
+
+def init_cache(config: DecoderConfig, rows: int, slots: int, dtype: str) -> Cache:
+    """An empty key-value cache for `rows` sequences of at most `slots` tokens."""
+    shape = (rows, slots, config.num_heads, config.head_size)
+    return tuple((jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers))
+
+
+def logits(config: DecoderConfig, params: Params, tokens_BT: jax.Array, *, dtype: str = "float32") -> jax.Array:
+    """Scores of the next token at each position: float32 [B, T, V], V without padding."""
+    model = _module(config, params)
+    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype)
+    return model.head(hidden_BTD, dtype)[..., : config.vocab_size]
+
+
+def token_losses(
+    config: DecoderConfig, params: Params, tokens_BT: jax.Array, targets_BT: jax.Array, *, dtype: str
+) -> jax.Array:
+    """-log probability of each target in nats, float32 [B, T]; padding rows of the vocabulary have no probability."""
+    model = _module(config, params)
+    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype)
+    logits_BTV = model.head(hidden_BTD, dtype)
+    real_V = jnp.arange(logits_BTV.shape[-1]) < config.vocab_size
+    return cross_entropy(jnp.where(real_V, logits_BTV, jnp.finfo(jnp.float32).min), targets_BT)
+
+
+def extend(
+    config: DecoderConfig,
+    params: Params,
+    cache: Cache,
+    tokens_BT: jax.Array,
+    slot: jax.Array,
+    first_slot_B: jax.Array,
+    *,
+    dtype: str,
+) -> tuple[jax.Array, Cache]:
+    """Write T more tokens a row into the cache at `slot`; return the last one's scores [B, V] and the new cache.
+
+    Rows are padded on the left: row b holds tokens from `first_slot_B[b]` on, so all rows share one `slot`.
+    """
+    model = _module(config, params)
+    hidden_BTD, cache = model.hidden(tokens_BT, cache, slot, first_slot_B, config, dtype)
+    return model.head(hidden_BTD[:, -1:], dtype)[:, 0, : config.vocab_size], cache

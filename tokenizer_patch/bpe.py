@@ -1,0 +1,41 @@
+"""Byte-level BPE, trained from scratch on text.  Source: GPT-2 (Radford et al. 2019), section 2.2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def collapse_runs(text: str) -> str:
+    """Shrink every run of spaces and tabs to one space.
+
+    A tokenizer trained on such text has no tokens for indentation, like GPT-2's, which saw little code.
+    """
+    return re.sub(r"[ \t]+", " ", text)
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int, output_dir: Path) -> None:
+    """Train a tokenizer of `vocab_size` tokens, end-of-text first (id 0), and write it as a Hugging Face folder.
+
+    All 256 bytes are in the alphabet, so every text round-trips, seen or not.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    from transformers import PreTrainedTokenizerFast
+
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    wrapped.save_pretrained(output_dir)

@@ -1,0 +1,146 @@
+"""Arguments of the training commands: the reference's flags, with Hugging Face's names.
+
+Every `*_steps` counts optimizer steps. A repeated flag: the last one wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from interface.errors import UserError
+from interface.flags import as_json, flag, required
+
+TRACKERS = ("tensorboard", "wandb")
+
+
+class BadArguments(UserError):
+    """Flags that contradict each other or make no sense."""
+
+
+@dataclass(frozen=True)
+class TrainingArguments:
+    """What both commands take."""
+
+    output_dir: str = required("folder for checkpoints, metrics and the final model", "run")
+
+    model_name_or_path: str | None = flag(None, "model folder or Hub id to fine-tune", "model")
+    config_name: str | None = flag(None, "config.json of a model to train from scratch", "model")
+    tokenizer_name: str | None = flag(None, "folder of the tokenizer; default: the model's own", "model")
+    dtype: Literal["float32", "bfloat16"] = flag(
+        "float32", "precision of matrix operands; sums, norms, softmax, loss and weights are float32", "model"
+    )
+
+    dataset_name: str | None = flag(None, "path of a dataset script; default: data_processing/code_clippy.py", "data")
+    data_dir: str | None = flag(None, "folder of the corpus", "data")
+    text_column_name: str = flag("text", "column that holds the text", "data")
+    block_size: int = flag(1024, "tokens a block", "data")
+    max_eval_samples: int | None = flag(None, "evaluate on at most this many samples (here: blocks)", "data")
+    preprocessing_num_workers: int | None = flag(None, "tokeniser threads; default: one for each core", "data")
+    cache_dir: str = flag("~/.cache/code_clippy/tokens", "folder of token files, shared by all runs", "data")
+
+    do_train: bool = flag(False, "train", "run")
+    do_eval: bool = flag(False, "evaluate on the validation split, at --eval_steps and at every save", "run")
+    overwrite_output_dir: bool = flag(
+        False, "move an earlier run in output_dir aside, to previous-N/; nothing is deleted", "run"
+    )
+    resume_from_checkpoint: str | None = flag(
+        None, "auto: go on from the newest checkpoint in output_dir; or a checkpoint's folder", "run"
+    )
+    seed: int = flag(42, "seed of the order of blocks and of new weights", "run")
+    dry_run: bool = flag(False, "print the resolved configuration and stop", "run")
+
+    per_device_train_batch_size: int = flag(8, "blocks a device in one pass", "optimization")
+    per_device_eval_batch_size: int = flag(8, "blocks a device in one evaluation pass", "optimization")
+    gradient_accumulation_steps: int = flag(1, "passes an optimizer step", "optimization")
+    learning_rate: float = flag(5e-5, "peak learning rate", "optimization")
+    warmup_steps: int = flag(0, "optimizer steps of linear warmup from 0", "optimization")
+    adam_beta1: float = flag(0.9, "AdamW's decay of the first moment", "optimization")
+    adam_beta2: float = flag(0.999, "AdamW's decay of the second moment", "optimization")
+    adam_epsilon: float = flag(1e-8, "AdamW's epsilon", "optimization")
+    weight_decay: float = flag(0.0, "AdamW's weight decay; never on biases and norms", "optimization")
+    max_grad_norm: float = flag(1.0, "gradients are clipped to this global norm", "optimization")
+
+    logging_steps: int = flag(100, "optimizer steps between two lines of metrics", "output")
+    eval_steps: int | None = flag(None, "optimizer steps between evaluations; default: --save_steps", "output")
+    save_steps: int = flag(500, "optimizer steps between checkpoints", "output")
+    save_total_limit: int | None = flag(None, "keep this many of the newest checkpoints; default: all", "output")
+    save_optimizer: bool = flag(True, "write the optimizer's state too, without which a run cannot go on", "output")
+    report_to: str = flag("none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output")
+    run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
+    push_to_hub: bool = flag(False, "upload the final model to the Hugging Face Hub", "output")
+    skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
+
+    def __post_init__(self) -> None:
+        positive = (
+            "block_size", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
+            "logging_steps", "eval_steps", "save_steps", "save_total_limit", "max_eval_samples",
+            "preprocessing_num_workers",
+        )  # fmt: skip
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise BadArguments(f"--{name} is {value}; wanted at least 1")
+        if self.learning_rate <= 0:
+            raise BadArguments(f"--learning_rate is {self.learning_rate}; wanted more than 0")
+        if not (self.model_name_or_path or self.config_name):
+            raise BadArguments("no model: name one with --model_name_or_path, or train one with --config_name")
+        if self.config_name and not self.tokenizer_name:
+            raise BadArguments("--config_name makes a new model; name its tokenizer with --tokenizer_name")
+        self.trackers()
+
+    def trackers(self) -> tuple[str, ...]:
+        """The trackers that --report_to names, in TRACKERS' order."""
+        words = self.report_to.replace(",", " ").split()
+        unknown = [word for word in words if word not in (*TRACKERS, "all", "none")]
+        if unknown:
+            raise BadArguments(f"--report_to names {unknown[0]!r}; it takes none, all, {', '.join(TRACKERS)}")
+        return tuple(tracker for tracker in TRACKERS if "all" in words or tracker in words)
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration with every default filled in, as JSON values."""
+        return as_json(self) | {
+            "run_name": self.run_name or Path(self.output_dir).name,
+            "eval_steps": self.eval_steps or self.save_steps,
+            "report_to": list(self.trackers()),
+        }
+
+
+@dataclass(frozen=True)
+class StreamingArguments(TrainingArguments):
+    """What run_clm_streaming_flax.py takes: a run counted in steps, cosine decay."""
+
+    max_steps: int = flag(10_000, "optimizer steps of the run", "optimization")
+    decay_steps: int | None = flag(
+        None,
+        "optimizer steps of the cosine after warmup, down to a tenth of the peak and flat from there; "
+        "default: to the end of the run",
+        "optimization",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_steps < 1:
+            raise BadArguments(f"--max_steps is {self.max_steps}; wanted at least 1")
+        if self.decay_steps is not None and self.decay_steps < 1:
+            raise BadArguments(f"--decay_steps is {self.decay_steps}; wanted at least 1")
+
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {"decay_steps": self.decay_steps or max(self.max_steps - self.warmup_steps, 1)}
+
+
+@dataclass(frozen=True)
+class AppsArguments(TrainingArguments):
+    """What run_clm_apps.py takes: a run counted in epochs, linear decay to 0."""
+
+    dataset_config_name: str | None = flag(None, "configuration of the dataset script", "data")
+    num_train_epochs: float = flag(3.0, "passes over the training data", "optimization")
+    save_strategy: Literal["steps", "epoch", "no"] = flag(
+        "steps", "write a checkpoint every --save_steps, at the end of every epoch, or never", "output"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_train_epochs <= 0:
+            raise BadArguments(f"--num_train_epochs is {self.num_train_epochs}; wanted more than 0")

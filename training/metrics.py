@@ -1,0 +1,60 @@
+"""Metric log: one JSON line an interval in metrics.jsonl; plots, reports and tests read it.
+
+Device values are read one interval late, so that logging never waits for the step that was just dispatched.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+from pathlib import Path
+from typing import Any
+
+from interface.files import open_atomically
+
+NAME = "metrics.jsonl"
+
+
+def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics, in order; a last line that a kill cut short is left out."""
+    path = Path(output_dir) / NAME
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class MetricLog:
+    """Append rows to metrics.jsonl and hand them to the trackers."""
+
+    def __init__(self, output_dir: Path, trackers: list[Any], resumed_at: int) -> None:
+        self._path = output_dir / NAME
+        kept = [row for row in read_metrics(output_dir) if row["step"] <= resumed_at]
+        with open_atomically(self._path) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._file = self._path.open("a")
+        self._trackers = trackers
+
+    def write(self, row: dict[str, Any]) -> None:
+        finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
+        self._file.write(json.dumps(finite) + "\n")
+        self._file.flush()
+        for tracker in self._trackers:
+            tracker.log(row)
+
+    def close(self) -> None:
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def peak_memory(devices: list[Any]) -> dict[str, float]:
+    """Peak memory so far in GB: of this process on the host and, where the platform tells, of the fullest device."""
+    measured = {"peak_host_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    stats = [device.memory_stats() or {} for device in devices]
+    peaks = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
+    return measured | ({"peak_device_gb": max(peaks) / 1e9} if peaks else {})

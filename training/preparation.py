@@ -1,0 +1,131 @@
+"""Preparation of a run: everything that can be known to be wrong is refused here, before any long work.
+
+Nothing is written before the checks have passed; then the output folder is made ready and tokenising starts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from data_processing import dataset_script
+from interface.errors import OutputNotEmpty
+from interface.files import claim, prepare_output, write_json, written
+from interface.progress import say
+from modeling.checkpoint import read_config, resolve
+from modeling.config import DecoderConfig, UnsupportedConfig
+from tokenizer_patch.tokenizer import Tokenizer
+from training.arguments import BadArguments, TrainingArguments
+from training.checkpoints import RUN_STATE, check_same_run, find_checkpoint
+from training.supply import Supply
+
+
+class Run(NamedTuple):
+    """A run that has passed its checks and may start."""
+
+    config: DecoderConfig
+    tokenizer_dir: Path
+    supplies: dict[str, Supply]
+    checkpoint: Path | None
+    global_batch: int
+    identity: dict[str, Any]
+
+
+def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
+    """Check everything, make output_dir ready, start tokenising.
+
+    `schedule` describes the learning-rate schedule by its numbers; a resume under another one is refused.
+    Raises: a UserError of the room that found something wrong.
+    """
+    if not arguments.do_train:
+        raise BadArguments("nothing to do: give --do_train (and --do_eval to evaluate along the way)")
+    if arguments.push_to_hub:
+        raise BadArguments("--push_to_hub is not supported yet; upload output_dir with `hf upload` when the run ends")
+    splits = ["train", "validation"] if arguments.do_eval else ["train"]
+    dataset_script.check(arguments.dataset_name, arguments.data_dir, splits)
+    model = arguments.model_name_or_path or arguments.config_name
+    config = read_config(str(model))
+    tokenizer_dir = resolve(str(arguments.tokenizer_name or arguments.model_name_or_path))
+    tokenizer = Tokenizer.load(tokenizer_dir)
+    tokenizer.require_rows(config.vocab_size, str(model))
+    if arguments.block_size > config.max_position_embeddings:
+        raise UnsupportedConfig(
+            f"--block_size is {arguments.block_size}; {model} has {config.max_position_embeddings} positions. "
+            f"Give --block_size {config.max_position_embeddings} or less"
+        )
+
+    checkpoint = None
+    output_dir = Path(arguments.output_dir)
+    if arguments.resume_from_checkpoint:
+        checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
+    global_batch = _global_batch(arguments, checkpoint)
+    identity = _identity(arguments, config, tokenizer, schedule, global_batch)
+    if checkpoint is not None:
+        check_same_run(checkpoint, identity)
+    else:
+        _make_ready(arguments, output_dir)
+    claim(output_dir, "run.json", *(f"tokenize-{split}.log" for split in splits))
+    write_json(output_dir / "run.json", arguments.resolved())
+    supplies = {
+        split: Supply(
+            arguments,
+            tokenizer,
+            tokenizer_dir,
+            split,
+            output_dir / f"tokenize-{split}.log",
+            arguments.max_eval_samples if split == "validation" else None,
+        )
+        for split in splits
+    }
+    return Run(config, tokenizer_dir, supplies, checkpoint, global_batch, identity)
+
+
+def _make_ready(arguments: TrainingArguments, output_dir: Path) -> None:
+    overwrite = arguments.overwrite_output_dir
+    if arguments.resume_from_checkpoint and output_dir.is_dir():
+        # A run that died before its first checkpoint: the same command starts again, its remains move aside.
+        ours = {*written(output_dir), "written.json"}
+        partial = {p.name for p in output_dir.glob(".ckpt-*.partial")}
+        overwrite |= {p.name for p in output_dir.iterdir() if not p.name.startswith("previous-")} <= ours | partial
+    try:
+        aside = prepare_output(output_dir, overwrite=overwrite)
+    except OutputNotEmpty:
+        if arguments.resume_from_checkpoint:
+            say(f"--resume_from_checkpoint: no checkpoint with a train state in {output_dir}")
+        raise
+    if aside:
+        say(f"moved the earlier run in {output_dir} to {aside}")
+
+
+def _global_batch(arguments: TrainingArguments, checkpoint: Path | None) -> int:
+    """Blocks an optimizer step: what the flags say, or on another number of devices what the checkpoint had."""
+    devices = jax.device_count()
+    asked = arguments.per_device_train_batch_size * devices * arguments.gradient_accumulation_steps
+    if checkpoint is None:
+        return asked
+    saved = json.loads((checkpoint / RUN_STATE).read_text())["identity"]
+    if saved["devices"] == devices or saved["global_batch"] == asked:
+        return asked
+    say(f"{devices} devices where there were {saved['devices']}: keeping the global batch of {saved['global_batch']}")
+    return int(saved["global_batch"])
+
+
+def _identity(
+    arguments: TrainingArguments, config: DecoderConfig, tokenizer: Tokenizer, schedule: dict[str, Any], batch: int
+) -> dict[str, Any]:
+    """Whatever a run's parameters depend on, by name."""
+    adam = ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm", "learning_rate")
+    source = dataset_script.fingerprint(arguments.dataset_name, arguments.data_dir)
+    return {
+        **{f"model.{f.name}": getattr(config, f.name) for f in fields(config) if f.name != "hf"},
+        **{name: getattr(arguments, name) for name in ("block_size", "seed", "dtype", "text_column_name", *adam)},
+        **{f"schedule.{name}": value for name, value in schedule.items()},
+        "tokenizer": tokenizer.fingerprint,
+        "corpus": source["shards"],
+        "global_batch": batch,
+        "devices": jax.device_count(),
+    }

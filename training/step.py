@@ -1,0 +1,99 @@
+"""Train step: one pure function (state, batch) -> (state, metrics), and its evaluation twin.
+
+The loss is sum(weight * nll) / sum(weight) over the whole global batch: over microbatches and devices. A mean of
+means would weigh a token by how many others its microbatch happens to have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from modeling.config import DecoderConfig
+from modeling.decoder import token_losses
+from modeling.table import Params
+
+State = dict[str, Any]  # params, optimizer, step, skipped
+Batch = dict[str, jax.Array]
+Sum = Callable[[Any], Any]  # sums a tree over all devices
+
+
+def weighted_loss(config: DecoderConfig, params: Params, micro: Batch, dtype: str) -> tuple[jax.Array, jax.Array]:
+    """Sum of weight * nll and sum of weights of one microbatch [B, T]."""
+    losses_BT = token_losses(config, params, micro["tokens"], micro["targets"], dtype=dtype)
+    return jnp.sum(losses_BT * micro["loss_weights"]), jnp.sum(micro["loss_weights"])
+
+
+def initial_state(params: Params, optimizer: optax.GradientTransformation) -> State:
+    return {
+        "params": params,
+        "optimizer": optimizer.init(params),
+        "step": jnp.zeros((), jnp.int32),
+        "skipped": jnp.zeros((), jnp.int32),
+    }
+
+
+def train_step(
+    state: State,
+    batch: Batch,
+    *,
+    config: DecoderConfig,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    dtype: str,
+    sum_over_devices: Sum,
+) -> tuple[State, dict[str, jax.Array]]:
+    """Update once from this device's share of the global batch: arrays [microbatches, B, T].
+
+    A batch without weight, or gradients that are not finite, change nothing but the counts of steps and of skips.
+    """
+
+    def one(micro: Batch) -> tuple[tuple[jax.Array, jax.Array], Params]:
+        return jax.value_and_grad(lambda params: weighted_loss(config, params, micro, dtype), has_aux=True)(
+            state["params"]
+        )
+
+    def add(total: Any, micro: Batch) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(micro)), None
+
+    if batch["tokens"].shape[0] == 1:
+        total = one(jax.tree.map(lambda leaf: leaf[0], batch))
+    else:
+        zeros = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state["params"]))
+        total, _ = jax.lax.scan(add, zeros, batch)
+    (loss, weight), gradients = sum_over_devices(total)
+    gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(weight, 1e-9), gradients)
+    norm = optax.global_norm(gradients)
+    good = jnp.isfinite(norm) & (weight > 0)
+
+    updates, moved = optimizer.update(gradients, state["optimizer"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    new = {
+        "params": _choose(good, params, state["params"]),
+        "optimizer": _choose(good, moved, state["optimizer"]),
+        "step": state["step"] + 1,
+        "skipped": state["skipped"] + jnp.where(good, 0, 1),
+    }
+    metrics = {
+        "loss": loss / jnp.maximum(weight, 1e-9),
+        "weight": weight,
+        "gradient_norm": norm,
+        "learning_rate": schedule(state["step"]),
+        "skipped": new["skipped"],
+    }
+    return new, metrics
+
+
+def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def eval_step(
+    params: Params, batch: Batch, *, config: DecoderConfig, dtype: str, sum_over_devices: Sum
+) -> tuple[jax.Array, jax.Array]:
+    """Sum of weight * nll and sum of weights over all devices; batch arrays [B, T]."""
+    return sum_over_devices(weighted_loss(config, params, batch, dtype))
