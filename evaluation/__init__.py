@@ -1,0 +1,1 @@
+"""Scores of a model: bits per byte on held-out code."""

@@ -1,0 +1,118 @@
+"""Report page: one self-contained HTML file with figures first, then charts, tables and text."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from interface.files import write_text
+
+TEMPLATE = "report.html.j2"
+COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines over steps: name -> [(step, value)]."""
+
+    title: str
+    unit: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    log_scale: bool = False
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Labelled values side by side; the smallest is the best."""
+
+    title: str
+    unit: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page shows, in this order."""
+
+    title: str
+    summary: str
+    headlines: Mapping[str, str]  # caption -> figure
+    charts: Sequence[Chart | Bars] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    samples: Sequence[tuple[str, str]] = ()  # (prompt, completion)
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers depend on, and the commit of this clone where git tells it."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "datasets", "numpy")
+    found = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return found | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Render a report to `path`: charts are inline SVG, nothing is loaded from elsewhere."""
+    from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
+    )
+    page = environment.get_template(TEMPLATE).render(
+        report=report,
+        drawings=[(chart.title, _draw(chart)) for chart in report.charts],
+        configuration=json.dumps(report.configuration, indent=2),
+        versions=versions(),
+        machine=f"{platform.system()} {platform.machine()}",
+    )
+    write_text(path, page)
+
+
+def _draw(chart: Chart | Bars) -> str:
+    """One chart as an SVG element; the same numbers give the same bytes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    # text stays text: selectable, small, and in the page's own font and colour
+    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 10}):
+        figure, axes = pyplot.subplots(figsize=(6.2, 2.9), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes.patch.set_alpha(0)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        if isinstance(chart, Bars):
+            names = list(chart.values)
+            best = min(chart.values.values())
+            colours = [COLOURS[2] if chart.values[name] == best else COLOURS[0] for name in names]
+            bars = axes.barh(names[::-1], [chart.values[name] for name in names[::-1]], color=colours[::-1], height=0.6)
+            axes.bar_label(bars, fmt="%.3f", padding=4)
+            axes.margins(x=0.15)
+            axes.set_xlabel(chart.unit)
+        else:
+            for colour, (name, points) in zip(COLOURS, chart.lines.items()):
+                marker = "o" if len(points) < 12 else None
+                axes.plot(*zip(*points), label=name, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
+            if len(chart.lines) > 1:
+                axes.legend(frameon=False)
+            if chart.log_scale:
+                axes.set_yscale("log")
+            axes.set_xlabel("optimizer step")
+            axes.set_ylabel(chart.unit)
+        drawing = io.StringIO()
+        figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
+        pyplot.close(figure)
+    svg = drawing.getvalue()
+    return re.sub(r"#000000|\bblack\b", "currentColor", svg[svg.index("<svg") :])

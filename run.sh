@@ -1,0 +1,249 @@
+#!/usr/bin/env bash
+# The one launcher of Code Clippy.
+#
+#   ./run.sh                          set up .venv, then run the main job on embedded data
+#   ./run.sh finetune DIR [flags]     the same job on your own code (a folder or a git repository)
+#   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
+#   ./run.sh help
+#
+# Knobs, as environment variables: RUN_DIR (where a job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+VENV=${VENV:-.venv}
+PYTHON=$VENV/bin/python
+export TOKENIZERS_PARALLELISM=true TRANSFORMERS_VERBOSITY=error
+export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-0.5}
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# ---- set-up --------------------------------------------------------------------------------------------------------
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_uv() {  # prints the path of uv, fetching it where that is possible
+  local uv=.cache/uv/bin/uv
+  if command -v uv; then return; fi
+  if [ -x $uv ]; then echo $uv; return; fi
+  if python3 -m pip install --quiet --target .cache/uv uv >/dev/null 2>&1 && [ -x $uv ]; then echo $uv; return; fi
+  if command -v curl >/dev/null &&
+    curl -LsSf https://astral.sh/uv/install.sh 2>/dev/null | UV_INSTALL_DIR=$PWD/.cache/uv/bin sh >/dev/null 2>&1 &&
+    [ -x $uv ]; then echo $uv; return; fi
+  return 1
+}
+
+make_venv() {
+  local python uv
+  for python in "${PYTHON_FOR_VENV:-python3}" python3.13 python3.12 python3.11; do
+    command -v "$python" >/dev/null && new_enough "$python" || continue
+    if "$python" -m venv "$VENV" >/dev/null 2>&1; then return; fi
+    rm -rf "$VENV"
+  done
+  if uv=$(find_uv); then  # brings its own Python where the system's is older than 3.11, and needs no python3-venv
+    "$uv" venv --quiet --seed --python '>=3.11,<3.14' "$VENV" && return
+    rm -rf "$VENV"
+  fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing Debian's python3-venv"
+    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null &&
+      new_enough python3 && python3 -m venv "$VENV" && return
+    rm -rf "$VENV"
+  fi
+  die "no Python 3.11 or newer with venv was found, and uv could not be fetched. This line mends it:
+    sudo apt-get install -y python3-venv      (or: curl -LsSf https://astral.sh/uv/install.sh | sh)"
+}
+
+setup() {  # setup [EXTRA]: make the environment, or reuse it where it fits this clone's setup.cfg
+  local extra=${1:-} wanted stamp=$VENV/installed
+  wanted="$PWD $(cksum <setup.cfg)"
+  if [ -f "$stamp" ] && [ "$(head -1 "$stamp")" = "$wanted" ] && { [ -z "$extra" ] || grep -qx "$extra" "$stamp"; }; then
+    return
+  fi
+  [ -x "$PYTHON" ] && "$PYTHON" -m pip --version >/dev/null 2>&1 || { rm -rf "$VENV"; make_venv; }
+  say "installing into $VENV (once; a minute or two)"
+  "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}"
+  { echo "$wanted"; [ -z "$extra" ] || echo "$extra"; } >"$stamp.partial"
+  mv "$stamp.partial" "$stamp"
+}
+
+# ---- the main job ----------------------------------------------------------------------------------------------------
+
+SMALL=(--block_size=256 --dtype=bfloat16 --adam_beta1=0.9 --adam_beta2=0.95 --weight_decay=0.1
+  --logging_steps=20 --per_device_eval_batch_size=16 --max_eval_samples=128 --save_total_limit=2)
+
+step() {  # step NAME TITLE COMMAND...: run a step of a job once; a job that was killed goes on with the step it was in
+  local name=$1 title=$2
+  shift 2
+  if [ -e "$RUN_DIR/.done/$name" ]; then echo "done before: $title"; return; fi
+  say "$title"
+  "$@"
+  mkdir -p "$RUN_DIR/.done" && touch "$RUN_DIR/.done/$name"
+}
+
+start_job() {  # a finished job moves aside, an unfinished one goes on
+  local number=1
+  if [ -e "$RUN_DIR/.done/report" ]; then
+    while [ -e "$RUN_DIR.previous-$number" ]; do number=$((number + 1)); done
+    mv "$RUN_DIR" "$RUN_DIR.previous-$number"
+    echo "moved the finished run to $RUN_DIR.previous-$number"
+  fi
+  mkdir -p "$RUN_DIR"
+}
+
+train() { "$PYTHON" training/run_clm_streaming_flax.py --do_train --do_eval --resume_from_checkpoint=auto "$@"; }
+
+halve() {  # half-1 and half-2 of the train split, with the same validation and test splits
+  local half split shard
+  for half in 1 2; do
+    for split in train validation test; do
+      mkdir -p "$RUN_DIR/half-$half/$split"
+      for shard in "$RUN_DIR/corpus/$split"/*.jsonl.zst; do
+        if [ $split != train ] || [ $(($(basename "$shard" .jsonl.zst | sed 's/^0*\(.\)/\1/') % 2 + 1)) = $half ]; then
+          ln -sf "../../corpus/$split/$(basename "$shard")" "$RUN_DIR/half-$half/$split/"
+        fi
+      done
+    done
+  done
+}
+
+make_base() {  # a small GPT-Neo from scratch on half-1: stands in for the pretrained checkpoint that a user would name
+  step corpus "corpus: Python's standard library" \
+    "$PYTHON" -m data_processing corpus --output_dir "$RUN_DIR/corpus" --num_train_shards 4
+  step halves "one half of the train split for the base model, the other for fine-tuning" halve
+  step tokenizer "tokenizer: byte-level BPE without indentation, as GPT-2's" \
+    "$PYTHON" -m tokenizer_patch train --data_dir "$RUN_DIR/half-1" --output_dir "$RUN_DIR/tokenizer" \
+    --vocab_size 4096 --collapse_whitespace --overwrite_output_dir
+  step base "base model: GPT-Neo from scratch" \
+    train "${SMALL[@]}" --config_name=training/main_job_model.json --tokenizer_name="$RUN_DIR/tokenizer" \
+    --data_dir="$RUN_DIR/half-1" --output_dir="$RUN_DIR/base" --cache_dir="$RUN_DIR/tokens" \
+    --per_device_train_batch_size=8 --learning_rate=2e-3 --warmup_steps=30 --max_steps="$BASE_STEPS" \
+    --eval_steps="$BASE_STEPS" --save_steps=100
+}
+
+patch() {
+  "$PYTHON" -m tokenizer_patch --model_name_or_path "$1" --output_dir "$RUN_DIR/patched" --data_dir "$2" \
+    --overwrite_output_dir
+}
+
+# Extra flags of `finetune` come last, so that they win over these.
+finetune_patched() {  # finetune_patched DATA [FLAGS...]
+  local data=$1
+  shift
+  train "${SMALL[@]}" \
+    --model_name_or_path="$RUN_DIR/patched" --dataset_name=data_processing/code_clippy.py --data_dir="$data" \
+    --text_column_name=text --output_dir="$RUN_DIR/tuned" --cache_dir="$RUN_DIR/tokens" \
+    --per_device_train_batch_size=4 --gradient_accumulation_steps=2 --learning_rate=1e-3 --warmup_steps=20 \
+    --max_steps="$TUNE_STEPS" --eval_steps=100 --save_steps=100 --report_to=tensorboard --save_optimizer=true "$@"
+}
+
+continue_base() {  # the base on the same bytes without the patch, hence more tokens of them
+  local steps
+  steps=$("$PYTHON" -c 'import json, sys
+before, after = json.load(open(sys.argv[1]))["tokens_per_byte"]
+print(round(int(sys.argv[2]) * before / after))' "$RUN_DIR/patched/tokenizer_patch.json" "$TUNE_STEPS")
+  train "${SMALL[@]}" --model_name_or_path="$RUN_DIR/base" --data_dir="$RUN_DIR/half-2" \
+    --output_dir="$RUN_DIR/continued" --cache_dir="$RUN_DIR/tokens" --per_device_train_batch_size=8 \
+    --learning_rate=1e-3 --warmup_steps=20 --max_steps="$steps" --eval_steps="$steps" --save_steps=100
+}
+
+sample() {
+  cat >"$RUN_DIR/prompts.jsonl" <<'PROMPTS'
+{"task_id": "read_lines", "prompt": "def read_lines(path):\n    \"\"\"Return the lines of a file.\"\"\"\n"}
+{"task_id": "class", "prompt": "class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self, item):\n"}
+{"task_id": "add", "prompt": "def add(a, b):"}
+PROMPTS
+  "$PYTHON" -m generation --model "$RUN_DIR/tuned" --prompts_file "$RUN_DIR/prompts.jsonl" --max_new_tokens 64 \
+    --temperature 0.2 --output "$RUN_DIR/samples.jsonl"
+}
+
+score() {  # score DATA MODEL...
+  local data=$1
+  shift
+  "$PYTHON" -m evaluation bits_per_byte --models "$@" --data_dir "$data" --max_bytes "$SCORE_BYTES" --block_size 256 \
+    --dtype bfloat16 --output "$RUN_DIR/bits_per_byte.json"
+}
+
+report() {
+  "$PYTHON" -m training report --run_dir "$RUN_DIR/tuned" --scores "$RUN_DIR/bits_per_byte.json" \
+    --samples "$RUN_DIR/samples.jsonl" --patch "$RUN_DIR/patched/tokenizer_patch.json" --title "$1" \
+    --output "$RUN_DIR/report.html"
+}
+
+closing() {
+  say "done in $((SECONDS / 60)) min $((SECONDS % 60)) s. Everything lies in $RUN_DIR:"
+  cat <<END
+  report.html     curves, bits per byte, samples: open it in a browser
+  tuned/          the model: transformers' AutoModelForCausalLM.from_pretrained("$RUN_DIR/tuned") loads it in torch
+  corpus/         the data, with manifest.json of what was dropped and why
+Complete code with it:
+  $PYTHON -m generation --model $RUN_DIR/tuned --prompt "def add(a, b):"
+END
+}
+
+main_job() {
+  RUN_DIR=${RUN_DIR:-runs/main} BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200}
+  SCORE_BYTES=${SCORE_BYTES:-400000}
+  start_job
+  make_base
+  step patch "patch: whitespace tokens" patch "$RUN_DIR/base" "$RUN_DIR/half-2"
+  step tuned "fine-tune the patched model on the other half" finetune_patched "$RUN_DIR/half-2"
+  step continued "for comparison: the base on the same bytes without the patch" continue_base
+  step scores "bits per byte on held-out code" \
+    score "$RUN_DIR/corpus" "$RUN_DIR/base" "$RUN_DIR/patched" "$RUN_DIR/continued" "$RUN_DIR/tuned"
+  step samples "sample completions" sample
+  step report "report" report "Code Clippy: the main job"
+  closing
+}
+
+finetune() {
+  [ $# -ge 1 ] && [ "${1#--}" = "$1" ] || die "./run.sh finetune wants a folder of code first: ./run.sh finetune DIR [flags]"
+  local source=$1 model="" word previous="" name
+  shift
+  [ -d "$source" ] || die "no folder at $source; ./run.sh finetune wants a folder of code or a git repository"
+  local flags=()
+  for word in "$@"; do  # the model to patch is taken out, all other flags go to the training command as they are
+    case $previous in --model_name_or_path | --model-name-or-path) model=$word previous="" && continue ;; esac
+    case $word in
+      --model_name_or_path=* | --model-name-or-path=*) model=${word#*=} ;;
+      --model_name_or_path | --model-name-or-path) previous=$word && continue ;;
+      *) flags+=("$word") ;;
+    esac
+    previous=""
+  done
+  name=$(basename "$(cd "$source" && pwd)")
+  BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200} SCORE_BYTES=${SCORE_BYTES:-400000}
+  if [ -z "$model" ]; then
+    RUN_DIR=${BASE_DIR:-runs/main}
+    mkdir -p "$RUN_DIR"
+    make_base
+    model=$RUN_DIR/base
+    unset RUN_DIR
+  fi
+  RUN_DIR=${JOB_DIR:-runs/$name}
+  start_job
+  step corpus "corpus: $source" "$PYTHON" -m data_processing corpus --source_dir "$source" --output_dir "$RUN_DIR/corpus"
+  step patch "patch: whitespace tokens" patch "$model" "$RUN_DIR/corpus"
+  step tuned "fine-tune the patched model on $source" finetune_patched "$RUN_DIR/corpus" "${flags[@]}"
+  step scores "bits per byte on held-out code" score "$RUN_DIR/corpus" "$model" "$RUN_DIR/patched" "$RUN_DIR/tuned"
+  step samples "sample completions" sample
+  step report "report" report "Code Clippy: $name"
+  closing
+}
+
+# ---- tests -------------------------------------------------------------------------------------------------------------
+
+run_tests() {
+  local long=()
+  if [ "${1:-}" = --all ]; then long=(--all) && shift; fi
+  "$PYTHON" -m pytest "${long[@]}" "$@"
+}
+
+case ${1:-main} in
+  main) setup; main_job ;;
+  finetune) shift; setup; finetune "$@" ;;
+  test) shift; setup test; run_tests "$@" ;;
+  help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
+  *) die "unknown command $1; ./run.sh help lists them" ;;
+esac

@@ -1,0 +1,111 @@
+"""Report on a training run.
+
+    python -m training report --run_dir OUT [--scores bits_per_byte.json] [--samples samples.jsonl]
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from interface.errors import UserError, run
+from interface.flags import choose, flag, required
+
+
+@dataclass(frozen=True)
+class MakeReport:
+    run_dir: str = required("output_dir of a training run")
+    scores: str | None = flag(None, "JSON file of `python -m evaluation bits_per_byte --output`")
+    samples: str | None = flag(None, "JSON lines of `python -m generation --output`")
+    patch: str | None = flag(None, "tokenizer_patch.json of the model that was fine-tuned")
+    title: str | None = flag(None, "title of the page; default: the run's name")
+    output: str | None = flag(None, "file to write; default: report.html in run_dir")
+
+
+def _read(path: str | Path, wanted: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); wanted {wanted}") from error
+
+
+def report(command: MakeReport) -> None:
+    from interface.files import claim
+    from interface.report import Bars, Chart, Report, write_report
+    from training.metrics import read_metrics
+
+    run_dir = Path(command.run_dir)
+    configuration = _read(run_dir / "run.json", "the output_dir of a training run")
+    rows = read_metrics(run_dir)
+    train = [row for row in rows if row["kind"] == "train"]
+    held_out = [row for row in rows if row["kind"] == "eval"]
+    if not train:
+        raise UserError(f"{run_dir}/metrics.jsonl has no training rows yet; wait for the first --logging_steps")
+
+    def line(name: str, source: list[dict[str, Any]]) -> list[tuple[float, float]]:
+        return [(row["step"], row[name]) for row in source if row[name] is not None]
+
+    pace = sorted(row["tokens_per_second"] for row in train)[len(train) // 2]
+    headlines = {"loss, last interval": f"{train[-1]['loss']:.3f}"} if train[-1]["loss"] is not None else {}
+    if held_out:
+        headlines["loss on validation, last"] = f"{held_out[-1]['loss']:.3f}"
+    headlines |= {"tokens a second, median": f"{pace:,.0f}", "tokens trained on": f"{train[-1]['tokens']:,}"}
+    losses = {"train": line("loss", train)} | ({"validation": line("loss", held_out)} if held_out else {})
+    charts: list[Chart | Bars] = [
+        Chart("Loss", "nats a token", losses),
+        Chart("Learning rate", "", {"learning rate": line("learning_rate", train)}),
+        Chart("Throughput", "tokens a second", {"tokens/s": line("tokens_per_second", train)}),
+        Chart("Gradient norm", "", {"gradient norm": line("gradient_norm", train)}, log_scale=True),
+    ]
+    tables: dict[str, list[dict[str, Any]]] = {}
+    if command.scores:
+        scores = _read(command.scores, "the output of python -m evaluation bits_per_byte")
+        values = {Path(name).name: score for name, score in scores["results"].items()}
+        bars = Bars(
+            f"Held-out code: bits a byte ({scores['bytes']:,} bytes of {scores['split']})", "bits a byte, lower is better",
+            {name: score["bits_per_byte"] for name, score in values.items()},
+        )  # fmt: skip
+        charts.insert(0, bars)
+        tables["Held-out code"] = [
+            {"model": name, "bits a byte": f"{score['bits_per_byte']:.4f}",
+             "tokens a byte": f"{score['tokens_per_byte']:.4f}"}
+            for name, score in values.items()
+        ]  # fmt: skip
+        if run_dir.name in values:
+            headlines = {"bits a byte, held out": f"{values[run_dir.name]['bits_per_byte']:.3f}"} | headlines
+    if command.patch:
+        patched = _read(command.patch, "a tokenizer_patch.json")
+        headlines["tokens saved by the patch"] = f"{100 * patched['tokens_saved']:.1f} %"
+    samples = []
+    if command.samples:
+        samples = [json.loads(text) for text in Path(command.samples).read_text().splitlines()]
+    path = Path(command.output) if command.output else run_dir / "report.html"
+    if path.parent == run_dir:
+        claim(run_dir, path.name)
+    write_report(
+        path,
+        Report(
+            title=command.title or configuration["run_name"],
+            summary=f"{configuration['model_name_or_path'] or configuration['config_name']}, fine-tuned for "
+            f"{train[-1]['step']:,} optimizer steps",
+            headlines=headlines,
+            charts=charts,
+            tables=tables,
+            samples=[(row["prompt"], row["completion"]) for row in samples],
+            configuration=configuration,
+        ),
+    )
+    print(f"wrote the report to {path}")
+
+
+def main() -> None:
+    _, command = choose(
+        {"report": (MakeReport, "Write report.html for a training run.")}, prog="python -m training"
+    )
+    report(command)
+
+
+if __name__ == "__main__":
+    run(main)
