@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from data_processing.splits import EmptySplit
 from interface.errors import UserError
 
 SUFFIX = ".jsonl.zst"
+READ_BYTES = 1 << 18
 
 
 class BrokenShard(UserError):
@@ -43,26 +43,50 @@ def read_rows(shard: Path, reject: Callable[[int, str, bytes], None]) -> Iterato
     """
     number = 0
     try:
-        with shard.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(
-            file, read_across_frames=True
-        ) as stream:
-            for number, line in enumerate(io.BufferedReader(stream, 1 << 20), start=1):  # type: ignore[arg-type]
-                if not line.strip():
-                    continue
-                try:
-                    row = orjson.loads(line)
-                except ValueError as error:
-                    reject(number, f"not JSON: {error}", line)
-                    continue
-                if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-                    reject(number, 'no "text" string', line)
-                    continue
-                yield row
-    except zstandard.ZstdError as error:
+        for number, line in enumerate(_lines(shard), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = orjson.loads(line)
+            except ValueError as error:
+                reject(number, f"not JSON: {error}", line)
+                continue
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                reject(number, 'no "text" string', line)
+                continue
+            yield row
+    except (zstandard.ZstdError, EOFError) as error:
         raise BrokenShard(
             f"{shard} breaks off after line {number} ({error}); wanted whole zstd frames. "
             "Fetch or write the shard again, or remove it from the folder"
         ) from error
+
+
+def _lines(shard: Path) -> Iterator[bytes]:
+    """Split the decompressed text at newlines; a last line without one counts."""
+    parts: list[bytes] = []  # of the line that is not whole yet
+    for text in _inflate(shard):
+        first, *rest = text.split(b"\n")
+        parts.append(first)
+        for line in rest:
+            yield b"".join(parts)
+            parts = [line]
+    if any(parts):
+        yield b"".join(parts)
+
+
+def _inflate(shard: Path) -> Iterator[bytes]:
+    """Decompress frame after frame.  Raises: EOFError in the middle of one, which zstandard's own reader passes over."""
+    frame = None
+    with shard.open("rb") as file:
+        while data := file.read(READ_BYTES):
+            while data:
+                frame = frame or zstandard.ZstdDecompressor().decompressobj()
+                yield frame.decompress(data)
+                data = frame.unused_data if frame.eof else b""
+                frame = None if frame.eof else frame
+    if frame is not None:
+        raise EOFError("the last frame is not whole")
 
 
 def read_texts(shards: list[Path], rejected: Counter[str] | None = None) -> Iterator[str]:

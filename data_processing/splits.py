@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 from interface.errors import UserError
@@ -23,7 +24,7 @@ def position(cluster: str) -> float:
 def assign(clusters: Iterable[str]) -> dict[str, str]:
     """Put each cluster on one side, by the hash of its name: independent of order, and of clusters added later.
 
-    Where so few clusters leave a side empty, it takes the one with the lowest hash that train can spare.
+    Where so few clusters leave a side empty, it takes the one with the lowest hash from the side that has most.
     Raises: EmptySplit for fewer than three clusters.
     """
     names = sorted(set(clusters), key=lambda name: (position(name), name))
@@ -38,9 +39,9 @@ def assign(clusters: Iterable[str]) -> dict[str, str]:
         else "train"
         for name in names
     }  # fmt: skip
-    for side in ("validation", "test"):
+    for side in SPLITS:
         if side not in sides.values():
-            sides[next(name for name in names if sides[name] == "train")] = side
-    if "train" not in sides.values():
-        sides[names[-1]] = "train"
+            counts = Counter(sides.values())
+            donor = max(SPLITS, key=lambda name: counts[name])
+            sides[next(name for name in names if sides[name] == donor)] = side
     return sides
