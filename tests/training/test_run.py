@@ -1,0 +1,283 @@
+"""Whole runs of run_clm_streaming_flax.py on a tiny model: law 3, checkpoints, metrics, trackers, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import modeling
+from interface.errors import OutputNotEmpty, UserError
+from tests.conftest import ROOT, TINY, command, succeed
+from training.arguments import StreamingArguments
+from training.checkpoints import check_same_run, checkpoints_in, find_checkpoint
+from training.metrics import read_metrics
+from training.preparation import prepare
+
+SCRIPT = "training/run_clm_streaming_flax.py"
+
+
+@pytest.fixture(scope="module")
+def flags(model_dir, corpus, tmp_path_factory):
+    """The reference's flags with small values; output_dir is left to each test."""
+    cache = tmp_path_factory.mktemp("cache")
+    return [
+        "--model_name_or_path", model_dir, "--dataset_name", "data_processing/code_clippy.py", "--data_dir", corpus,
+        "--text_column_name=text", "--do_train", "--do_eval", "--block_size=32", "--per_device_train_batch_size=3",
+        "--per_device_eval_batch_size=5", "--preprocessing_num_workers=1", "--learning_rate=1e-2", "--max_steps=20",
+        "--warmup_steps=3", "--decay_steps=40", "--adam_beta1=0.9", "--adam_beta2=0.95", "--weight_decay=0.1",
+        "--overwrite_output_dir", "--logging_steps=4", "--eval_steps=8", "--push_to_hub=False", "--dtype=bfloat16",
+        "--skip_memory_metrics=False", "--save_steps=5", "--save_total_limit=3", "--gradient_accumulation_steps=2",
+        "--max_eval_samples=23", "--save_optimizer=true", "--run_name=tiny", "--cache_dir", cache,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(flags, tmp_path_factory):
+    """20 steps without a break, with both trackers."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    said = succeed(SCRIPT, *flags, "--output_dir", folder, "--report_to=all")
+    return folder, said
+
+
+def equal_weights(one: Path, two: Path) -> bool:
+    return (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_a_model_checkpoints_and_says_where(whole):
+    folder, said = whole
+    assert [path.name for path in checkpoints_in(folder)] == ["ckpt-10", "ckpt-15", "ckpt-20"]  # the newest three
+    assert equal_weights(folder, folder / "ckpt-20") and not equal_weights(folder, folder / "ckpt-15")
+    assert not list(folder.glob(".ckpt*"))
+    assert str(folder) in said and "estimated memory" in said and "tokens a step" in said
+    lines = [line for line in said.splitlines() if line.startswith("step ")]
+    assert len(lines) == 5 and all(word in lines[0] for word in ("loss", "lr", "grad norm", "tokens/s", "left"))
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        assert (folder / name).is_file() and (folder / "ckpt-20" / name).is_file()
+
+
+def test_the_model_learnt_and_loads_in_torch_with_the_same_logits(whole, model_dir):
+    torch = pytest.importorskip("torch", reason="torch is the oracle; ./run.sh test installs it")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, _ = whole
+    losses = [row["loss"] for row in read_metrics(folder) if row["kind"] == "train"]
+    assert losses[-1] < losses[0] - 0.5
+    oracle = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("def add(a, b):\n    return a + b\n", return_tensors="pt")["input_ids"]
+    model = modeling.load(folder)
+    found = np.asarray(modeling.logits(model.config, model.params, ids.numpy()))
+    with torch.no_grad():
+        wanted = oracle(ids).logits.numpy()
+    assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+    # the model cards' own snippet
+    text = oracle.generate(
+        ids, do_sample=True, max_length=50, num_beams=2, early_stopping=True, eos_token_id=tokenizer.eos_token_id
+    )
+    assert text.shape[1] <= 50
+
+
+def test_metrics_hold_each_interval_and_evaluation_once(whole):
+    rows = read_metrics(whole[0])
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [4, 8, 12, 16, 20]
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == [5, 8, 10, 15, 16, 20]  # at saves and at eval_steps
+    train = [row for row in rows if row["kind"] == "train"]
+    assert all(row["eval_tokens"] == 23 * 32 for row in rows if row["kind"] == "eval")  # S5: samples, not batches
+    assert train[-1]["tokens"] == 20 * 6 * 32 and train[-1]["skipped"] == 0
+    assert train[0]["learning_rate"] == pytest.approx(1e-2)  # step 4 used the schedule at 3, the end of warmup
+    assert train[-1]["peak_host_gb"] > 0
+
+
+def test_both_trackers_got_the_same_numbers(whole):
+    folder, _ = whole
+    events = list((folder / "tensorboard").glob("events.out.tfevents.*"))
+    assert len(events) == 1 and events[0].stat().st_size > 500
+    assert b"train_loss" in events[0].read_bytes() and b"eval_perplexity" in events[0].read_bytes()
+    runs = list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    run_id = (folder / "wandb_run_id.txt").read_text()
+    assert len(runs) == 1 and run_id in runs[0].name
+    assert b"train_loss" in runs[0].read_bytes()
+
+
+def run_until_killed(words: list[object], folder: Path, checkpoint: str) -> None:
+    """Start the command; SIGKILL it as soon as a checkpoint is whole."""
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, *map(str, words)], cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not (folder / checkpoint).is_dir():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_killed_and_resumed_equals_not_killed_bit_for_bit(whole, flags, tmp_path):
+    """Law 3, with the same command line each time; metrics are those of one run."""
+    folder = tmp_path / "out"
+    words = [*flags, "--output_dir", folder, "--resume_from_checkpoint=auto"]
+    run_until_killed(words, folder, "ckpt-10")
+    resumed_at = int(checkpoints_in(folder)[-1].name.split("-")[1])
+    assert 10 <= resumed_at
+    if not (folder / "model.safetensors").exists():  # it was killed before its end, as a rule
+        assert resumed_at < 20
+    said = succeed(SCRIPT, *words)
+    assert f"resume at step {resumed_at}" in said
+    assert equal_weights(folder, whole[0]) and equal_weights(folder / "ckpt-20", whole[0] / "ckpt-20")
+    steps = [(row["step"], row["kind"]) for row in read_metrics(folder)]
+    losses = {(row["step"], row["kind"]): row["loss"] for row in read_metrics(folder)}
+    assert len(set(steps)) == len(steps)
+    wanted = {(row["step"], row["kind"]): row["loss"] for row in read_metrics(whole[0])}
+    # an interval that the kill cut in two is averaged over its later part only
+    assert all(losses[key] == wanted[key] for key in losses if key[1] == "eval" or key[0] > resumed_at + 4)
+    assert not (folder / "previous-1").exists()  # resuming wins over --overwrite_output_dir
+
+
+def test_resuming_a_finished_run_changes_nothing(whole, flags, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(whole[0], folder)
+    succeed(SCRIPT, *flags, "--output_dir", folder, "--resume_from_checkpoint=auto")
+    assert equal_weights(folder, whole[0]) and read_metrics(folder) == read_metrics(whole[0])
+
+
+def test_on_more_devices_the_global_batch_is_kept_and_the_losses_agree(whole, flags, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(whole[0] / "ckpt-10", folder / "ckpt-10")
+    said = succeed(
+        SCRIPT, *flags, "--output_dir", folder, "--resume_from_checkpoint=auto",
+        XLA_FLAGS="--xla_force_host_platform_device_count=2",
+    )  # fmt: skip
+    assert "keeping the global batch of 6" in said
+    found, wanted = ({row["step"]: row["loss"] for row in read_metrics(f) if row["kind"] == "train"} for f in (folder, whole[0]))
+    for step in (16, 20):
+        assert found[step] == pytest.approx(wanted[step], rel=2e-3)  # bfloat16 operands, another order of sums
+
+
+def test_overwrite_moves_the_earlier_run_aside_and_deletes_nothing(whole, flags, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(whole[0], folder)
+    (folder / "notes.txt").write_text("mine")
+    succeed(SCRIPT, *flags, "--output_dir", folder, "--max_steps=2", "--save_optimizer=false")
+    assert (folder / "previous-1" / "ckpt-20" / "train_state").is_dir()
+    assert equal_weights(folder / "previous-1", whole[0])
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in checkpoints_in(folder)] == ["ckpt-2"]
+    assert not (folder / "ckpt-2" / "train_state").exists()
+    assert find_checkpoint(folder, "auto") is None  # nothing to go on from without the optimizer
+
+
+def test_a_new_model_is_trained_from_a_config(tokenizer_dir, flags, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    words = [word for word in flags if word != "--model_name_or_path"]
+    del words[0]  # its value
+    folder = tmp_path / "out"
+    succeed(
+        SCRIPT, *words, "--config_name", tmp_path / "config.json", "--tokenizer_name", tokenizer_dir,
+        "--output_dir", folder, "--max_steps=1", "--dtype=float32",
+    )  # fmt: skip
+    start = modeling.init_params(modeling.read_config(folder), 42)
+    end = modeling.load(folder).params
+    for params in (start, end):
+        params["embed"]["tokens"] = params["embed"]["tokens"][: TINY["vocab_size"]]  # without padding
+    # the first step is at the foot of the warmup: learning rate 0
+    assert jax.tree.all(jax.tree.map(np.array_equal, start, end))
+
+
+# --- refusals -----------------------------------------------------------------------------------------------------
+
+
+def arguments(model_dir, corpus, tmp_path, **changes):
+    return StreamingArguments(
+        **{
+            "output_dir": str(tmp_path / "out"), "model_name_or_path": str(model_dir), "data_dir": str(corpus),
+            "do_train": True, "do_eval": True, "block_size": 32, "cache_dir": str(tmp_path / "cache"),
+        } | changes
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"block_size": 65}, r"--block_size is 65; .* has 64 positions. Give --block_size 64 or less"),
+        ({"do_train": False}, "give --do_train"),
+        ({"dataset_name": "nowhere.py"}, "no dataset script at nowhere.py"),
+        ({"data_dir": "nowhere"}, "no data folder at nowhere"),
+        ({"model_name_or_path": "./nowhere"}, "no model folder at ./nowhere"),
+        ({"tokenizer_name": "{tmp}"}, "no tokenizer in"),
+        ({"resume_from_checkpoint": "{tmp}"}, "holds no train_state/"),
+        ({"push_to_hub": True}, "hf upload"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(model_dir, corpus, tmp_path, changes, wanted):
+    changes = {name: v.format(tmp=tmp_path) if isinstance(v, str) else v for name, v in changes.items()}
+    with pytest.raises(UserError, match=wanted):
+        prepare(arguments(model_dir, corpus, tmp_path, **changes), {})
+    assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
+
+
+def test_an_empty_split_is_refused(model_dir, corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "validation")
+    with pytest.raises(UserError, match=r"no validation/\*\.jsonl\.zst"):
+        prepare(arguments(model_dir, tmp_path / "data", tmp_path), {})
+
+
+def test_a_tokenizer_larger_than_the_table_is_refused(model_dir, corpus, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "small")
+    hf = json.loads((model_dir / "config.json").read_text()) | {"vocab_size": 300}
+    (tmp_path / "small" / "config.json").write_text(json.dumps(hf))
+    with pytest.raises(UserError, match="300 embedding rows, its tokenizer needs 307"):
+        prepare(arguments(tmp_path / "small", corpus, tmp_path), {})
+
+
+def test_an_output_folder_that_is_not_empty_is_refused(model_dir, corpus, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    with pytest.raises(OutputNotEmpty, match=r"already holds 1 entries \(thesis.tex\).*--overwrite_output_dir"):
+        prepare(arguments(model_dir, corpus, tmp_path), {})
+    assert os.listdir(tmp_path / "out") == ["thesis.tex"]
+
+
+def test_another_runs_checkpoint_is_refused_with_every_difference(whole):
+    identity = json.loads((whole[0] / "ckpt-20" / "run_state.json").read_text())["identity"]
+    check_same_run(whole[0] / "ckpt-20", identity | {"devices": 99})
+    with pytest.raises(UserError, match=r"block_size was 32, is now 64; learning_rate was 0.01, is now 0.5; seed was 42"):
+        check_same_run(whole[0] / "ckpt-20", identity | {"learning_rate": 0.5, "block_size": 64, "seed": 7})
+
+
+def test_a_broken_shard_ends_the_run_with_one_line_and_keeps_what_was_written(flags, corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "data")
+    for shard in (tmp_path / "data" / "train").iterdir():
+        shard.write_bytes(shard.read_bytes()[:-20])
+    done = command(SCRIPT, *flags, "--data_dir", tmp_path / "data", "--output_dir", tmp_path / "out")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "tokenising the train split failed" in done.stderr and "breaks off after line" in done.stderr
+
+
+def test_a_checkpoint_that_is_cut_short_is_named_with_what_to_do(whole, flags, tmp_path):
+    folder = tmp_path / "out"
+    shutil.copytree(whole[0], folder)
+    for path in (folder / "ckpt-20" / "train_state").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[:100])
+    done = command(SCRIPT, *flags, "--output_dir", folder, "--resume_from_checkpoint=auto")
+    assert done.returncode == 2 and "remove" in done.stderr and "ckpt-20" in done.stderr
+
+
+def test_weights_round_trip_through_a_checkpoint(whole):
+    tensors = load_file(whole[0] / "ckpt-20" / "model.safetensors")
+    model = modeling.load(whole[0] / "ckpt-20")
+    assert tensors["transformer.wte.weight"].shape == (307, 21)
+    np.testing.assert_array_equal(tensors["transformer.wte.weight"], np.asarray(model.params["embed"]["tokens"])[:307])

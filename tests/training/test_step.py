@@ -1,0 +1,120 @@
+"""Law 2 under pmap: one loss, one gradient, however the global batch is cut up."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import modeling
+from modeling.decoder import config_from_hf
+from tests.conftest import TINY
+from training.placement import DataParallel, bind
+from training.schedule import warmup_cosine
+from training.step import eval_step, initial_state, train_step
+
+ROWS, T = 16, 13
+
+
+@pytest.fixture(scope="module")
+def config():
+    return config_from_hf({**TINY, "initializer_range": 0.05})
+
+
+@pytest.fixture(scope="module")
+def params(config):
+    return modeling.init_params(config, 1)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, 307, (ROWS, T + 1)).astype(np.int32)
+    weights = random.random((ROWS, T)).astype(np.float32) * (random.random((ROWS, T)) < 0.6)
+    weights[3] = 0  # ragged: whole rows, and with them whole microbatches, weigh nothing
+    weights[12:] *= 0.01
+    return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "loss_weights": weights.astype(np.float32)}
+
+
+class FewerDevices(DataParallel):
+    """The placement on the first devices of this machine."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.num_devices = count
+        self.count = count
+
+    def compile_step(self, step, state, batch):
+        devices = jax.devices()[: self.count]
+        return jax.pmap(step, axis_name="data", in_axes=(None, 0), out_axes=None, devices=devices)
+
+
+def one_step(config, params, batch, devices, microbatches, optimizer):
+    placement = FewerDevices(devices)
+    step = bind(train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, dtype="float32")
+    shared = placement.split(batch, microbatches)
+    state = initial_state(params, optimizer)
+    return placement.compile_step(step, state, shared)(state, shared)
+
+
+@pytest.mark.parametrize(("devices", "microbatches"), [(1, 1), (1, 4), (2, 1), (2, 2), (4, 4), (8, 1), (8, 2)])
+def test_an_sgd_step_does_not_depend_on_devices_or_accumulation(config, params, batch, devices, microbatches):
+    """Against the gradient of the weighted mean over the whole batch at once, to 1e-6 of its norm."""
+
+    def loss(params):
+        losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"], dtype="float32")
+        return jnp.sum(losses * batch["loss_weights"]) / batch["loss_weights"].sum()
+
+    value, gradient = jax.value_and_grad(loss)(params)
+    norm = float(optax.global_norm(gradient))
+    state, metrics = one_step(config, params, batch, devices, microbatches, optax.sgd(1.0))
+    assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-6)
+    assert float(metrics["gradient_norm"]) == pytest.approx(norm, rel=1e-5)
+    worst = jax.tree.map(
+        lambda new, old, g: np.abs(np.asarray(new, np.float64) - (np.asarray(old) - np.asarray(g, np.float64))).max(),
+        state["params"], params, gradient,
+    )  # fmt: skip
+    assert max(jax.tree.leaves(worst)) < 1e-6 * max(norm, 1)
+
+
+def test_a_row_of_weight_0_changes_nothing(config, params, batch):
+    changed = {name: array.copy() for name, array in batch.items()}
+    changed["tokens"][3] = 5
+    changed["targets"][3] = 6
+    one, two = (one_step(config, params, b, 1, 2, optax.sgd(1.0))[0]["params"] for b in (batch, changed))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, two))
+
+
+@pytest.mark.parametrize("kind", ["no weight", "not finite"])
+def test_a_useless_batch_is_skipped_and_counted(config, params, batch, kind):
+    useless = dict(batch)
+    if kind == "no weight":
+        useless["loss_weights"] = np.zeros_like(batch["loss_weights"])
+    else:
+        useless["loss_weights"] = np.full_like(batch["loss_weights"], np.inf)
+    optimizer = optax.adamw(0.1)
+    state, metrics = one_step(config, params, useless, 2, 2, optimizer)
+    assert jax.tree.all(jax.tree.map(np.array_equal, state["params"], params))
+    assert jax.tree.all(jax.tree.map(np.array_equal, state["optimizer"], optimizer.init(params)))
+    assert int(state["step"]) == 1 and int(state["skipped"]) == 1 == int(metrics["skipped"])
+
+
+def test_evaluation_sums_over_devices(config, params, batch):
+    placement = DataParallel()
+    mapped = placement.map_eval(bind(eval_step, placement, config=config, dtype="float32"))
+    loss, weight = mapped(params, placement.split(batch))
+    losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"], dtype="float32")
+    assert float(loss) == pytest.approx(float(jnp.sum(losses * batch["loss_weights"])), rel=1e-5)
+    assert float(weight) == pytest.approx(batch["loss_weights"].sum(), rel=1e-6)
+
+
+def test_the_schedule_by_hand():
+    schedule = warmup_cosine(1e-4, warmup_steps=2500, decay_steps=25000)
+    assert float(schedule(0)) == 0
+    assert float(schedule(1250)) == pytest.approx(5e-5)
+    assert float(schedule(2500)) == pytest.approx(1e-4)
+    assert float(schedule(2500 + 12500)) == pytest.approx((1e-4 + 1e-5) / 2)  # half way down the cosine
+    assert float(schedule(27500)) == pytest.approx(1e-5)
+    assert float(schedule(99999)) == pytest.approx(1e-5)  # flat after it
