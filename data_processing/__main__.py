@@ -1,7 +1,7 @@
 """Build corpora and token files.
 
-    python -m data_processing corpus --source_dir DIR --output_dir CORPUS
-    python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --block_size 2048 --cache_dir CACHE
+python -m data_processing corpus --source_dir DIR --output_dir CORPUS
+python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --block_size 2048 --cache_dir CACHE
 """
 
 from __future__ import annotations
@@ -106,7 +106,10 @@ def main() -> None:
         },
         prog="python -m data_processing",
     )
-    {"corpus": corpus, "tokenize": tokenize}[name](command)
+    if name == "corpus":
+        corpus(command)
+    else:
+        tokenize(command)
 
 
 if __name__ == "__main__":

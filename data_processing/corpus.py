@@ -65,7 +65,9 @@ def build_corpus(trees: Sequence[SourceTree], output_dir: Path, num_train_shards
             languages[document.meta["repo_language"]] += 1
     for split in SPLITS:
         if not documents[split]:
-            raise EmptySplit(f"the {split} split got no documents; wanted at least one. A file vanished while it was read?")
+            raise EmptySplit(
+                f"the {split} split got no documents; wanted at least one. A file vanished while it was read?"
+            )
     manifest = {
         "sources": [{"name": tree.name, "files": len(files)} for tree, files in listed],
         "documents": {split: documents[split] for split in SPLITS},

@@ -64,7 +64,7 @@ def open_split(
     import datasets
 
     path = script_path(dataset_name)
-    builders = [
+    builders: list[Any] = [
         found
         for _, found in inspect.getmembers(_import(path), inspect.isclass)
         if issubclass(found, datasets.GeneratorBasedBuilder) and found is not datasets.GeneratorBasedBuilder

@@ -76,7 +76,7 @@ def _lines(shard: Path) -> Iterator[bytes]:
 
 
 def _inflate(shard: Path) -> Iterator[bytes]:
-    """Decompress frame after frame.  Raises: EOFError in the middle of one, which zstandard's own reader passes over."""
+    """Decompress frame after frame.  Raises: EOFError in the middle of one (zstandard's own reader passes over it)."""
     frame = None
     with shard.open("rb") as file:
         while data := file.read(READ_BYTES):

@@ -1,10 +1,10 @@
 """Token files: a split's tokens on disk, in window files that are each whole when they have their name.
 
-    FOLDER/identity.json      what the tokens depend on; another identity is another folder
-    FOLDER/window-00000.bin   window_blocks * block_size + 1 tokens, little-endian uint16 or uint32 (the last may be shorter)
-    FOLDER/ledger.jsonl       line w: where window w starts (document, token in it), so that any window can be made again
-    FOLDER/rejected.jsonl     rows that could not be read, and why
-    FOLDER/complete.json      written last: facts (documents, tokens, bytes, blocks, rejected rows)
+    FOLDER/identity.json     what the tokens depend on; another identity is another folder
+    FOLDER/window-00000.bin  window_blocks * block_size + 1 tokens, little-endian uint16 or uint32; the last is short
+    FOLDER/ledger.jsonl      line w: where window w starts (document, token in it), so that it can be made again
+    FOLDER/rejected.jsonl    rows that could not be read, and why
+    FOLDER/complete.json     written last: facts (documents, tokens, bytes, blocks, rejected rows)
 
 Documents are joined with the end-of-text id after each, so the number of end-of-text ids is the number of documents.
 The one extra token of a window is the next window's first: the target of this one's last position.

@@ -115,7 +115,9 @@ def _write(files: TokenFiles, tokenizer: Tokenizer, rows: Iterable[dict[str, Any
     total = window * window_tokens + tail
     blocks = -(-max(total - 1, 0) // identity.block_size)
     if blocks == 0:
-        raise EmptySplit(f"the {identity.split} split has {document} documents and {total} tokens; wanted at least one block")
+        raise EmptySplit(
+            f"the {identity.split} split has {document} documents and {total} tokens; wanted at least one block"
+        )
     while tail > window_tokens:
         _write_window(files, window, pending, window_tokens + 1)
         _drop_front(pending, window_tokens)

@@ -1,6 +1,6 @@
 """Score models.
 
-    python -m evaluation bits_per_byte --models BASE TUNED --data_dir CORPUS
+python -m evaluation bits_per_byte --models BASE TUNED --data_dir CORPUS
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from interface.flags import choose, flag, required
 
 @dataclass(frozen=True)
 class BitsPerByte:
-    models: list[str] = required("model folders or Hub ids, scored on the same documents")
+    models: list[str] = required("model folders or Hub ids, scored on the same documents")  # noqa: RUF009
     data_dir: str = required("corpus folder")
     split: str = flag("test", "split to score on")
     max_bytes: int = flag(1_000_000, "score at most this much text, whole documents from the split's start")

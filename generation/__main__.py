@@ -1,7 +1,7 @@
 """Complete code with a model.
 
-    python -m generation --model DIR_OR_ID --prompt "def add(a, b):"
-    python -m generation --model DIR_OR_ID --prompts_file prompts.jsonl --output samples.jsonl
+python -m generation --model DIR_OR_ID --prompt "def add(a, b):"
+python -m generation --model DIR_OR_ID --prompts_file prompts.jsonl --output samples.jsonl
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def main() -> None:
 
     folder = resolve(command.model)
     model = load(folder)
-    settings = Settings(
-        command.max_new_tokens, command.temperature, command.top_p, tuple(command.stop), command.seed
-    )
+    settings = Settings(command.max_new_tokens, command.temperature, command.top_p, tuple(command.stop), command.seed)
     completions = complete(
         model.config,
         model.params,

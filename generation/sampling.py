@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def nucleus(probabilities_NV: jax.Array, top_p: float) -> jax.Array:
+def nucleus(probabilities_NV: jax.Array, top_p: float | jax.Array) -> jax.Array:
     """Say which tokens belong to the smallest set whose probability reaches `top_p`: bool [N, V].
 
     Equally probable tokens at the edge stay together. Found by bisection on the threshold, over the bit patterns of

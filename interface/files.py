@@ -100,10 +100,11 @@ def prepare_output(output_dir: Path, *, overwrite: bool) -> Path | None:
     found = sorted(p.name for p in output_dir.iterdir()) if output_dir.is_dir() else []
     kept = [name for name in found if not name.startswith("previous-")]
     if kept and not overwrite:
+        names = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
         raise OutputNotEmpty(
-            f"{output_dir} already holds {len(kept)} entries ({', '.join(kept[:4])}{', ...' if len(kept) > 4 else ''}); "
-            "wanted an empty folder. Give another --output_dir, go on from its checkpoint with "
-            "--resume_from_checkpoint auto, or pass --overwrite_output_dir to move the earlier run aside"
+            f"{output_dir} already holds {len(kept)} entries ({names}); wanted an empty folder. Give another "
+            "--output_dir, go on from its checkpoint with --resume_from_checkpoint auto, or pass "
+            "--overwrite_output_dir to move the earlier run aside"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
     ours = [name for name in written(output_dir) if (output_dir / name).exists()]

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from interface.errors import UserError
@@ -45,13 +46,12 @@ def parse(command: type[T], argv: Sequence[str] | None = None, *, prog: str, des
     class GroupedParser(HfArgumentParser):
         def _parse_dataclass_field(self, parser: Any, field: dataclasses.Field) -> None:
             # static in transformers, but called through self; what is left in the metadata goes to add_argument
-            metadata = dict(field.metadata)
-            title = metadata.pop("group", "options")
-            metadata.pop("secret", None)
+            shown = copy.copy(field)
+            title = field.metadata.get("group", "options")
+            ours = ("group", "secret")
+            shown.metadata = MappingProxyType({k: v for k, v in field.metadata.items() if k not in ours})
             if title not in groups:
                 groups[title] = self.add_argument_group(title)
-            shown = copy.copy(field)
-            shown.metadata = metadata
             HfArgumentParser._parse_dataclass_field(groups[title], shown)
 
     groups: dict[str, Any] = {}
@@ -63,11 +63,13 @@ def parse(command: type[T], argv: Sequence[str] | None = None, *, prog: str, des
         known, unknown = parser.parse_args_into_dataclasses(
             words, return_remaining_strings=True, look_for_args_file=False
         )
-        if unknown:
-            parser.error(_name_unknown(unknown, command))
-        return known
+        if not unknown:
+            return known
+        mistake = _name_unknown(unknown, command)
     except UserError as error:
-        parser.error(str(error))
+        mistake = str(error)
+    parser.error(mistake)
+    raise SystemExit(2)  # error() has left already, which its type does not say
 
 
 def choose(commands: dict[str, tuple[type, str]], argv: Sequence[str] | None = None, *, prog: str) -> tuple[str, Any]:

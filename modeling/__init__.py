@@ -1,8 +1,8 @@
 """Decoder families in Flax, their Hugging Face weights both ways, and what they cost.
 
-    model = modeling.load("gpt-neo-dir")                    # Model(config, params): params are a plain nested dict
-    logits_BTV = modeling.logits(model.config, model.params, tokens_BT)
-    modeling.save("out", model, tokenizer_dir="gpt-neo-dir")  # what torch transformers loads
+model = modeling.load("gpt-neo-dir")                    # Model(config, params): params are a plain nested dict
+logits_BTV = modeling.logits(model.config, model.params, tokens_BT)
+modeling.save("out", model, tokenizer_dir="gpt-neo-dir")  # what torch transformers loads
 """
 
 from modeling.checkpoint import Model, load, read_config, save

@@ -23,7 +23,9 @@ ROWS = 16  # blocks a pass
 
 
 @partial(jax.jit, static_argnums=(0, 5))
-def _loss(config: DecoderConfig, params: Params, tokens: jax.Array, targets: jax.Array, weights: jax.Array, dtype: str) -> jax.Array:
+def _loss(
+    config: DecoderConfig, params: Params, tokens: jax.Array, targets: jax.Array, weights: jax.Array, dtype: str
+) -> jax.Array:
     return jnp.sum(token_losses(config, params, tokens, targets, dtype=dtype) * weights)
 
 

@@ -106,7 +106,9 @@ def _read_params(folder: Path, config: DecoderConfig) -> Params:
             with safe_open(path, framework="numpy") as file:
                 tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
         except SafetensorError as error:
-            raise CheckpointError(f"{path} is not a whole safetensors file ({error}); fetch or write it again") from error
+            raise CheckpointError(
+                f"{path} is not a whole safetensors file ({error}); fetch or write it again"
+            ) from error
     return params_from_hf(kind.table, config, tensors, kind.ignored, str(folder))
 
 

@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, Self
 
 from interface.errors import UserError
-from modeling.table import Sizes
 
 VOCABULARY_MULTIPLE = 128  # the table is padded to this in memory: matrix units work in tiles of 128
 
@@ -67,7 +66,7 @@ class DecoderConfig(ABC):
         return -(-self.vocab_size // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> dict[str, int]:
         """Length of each axis letter of the family's table."""
         return {
             "V": self.table_rows,

@@ -16,7 +16,7 @@ from modeling.attention import attend, visible
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.norm import layer_norm
-from modeling.table import Row, Sizes, initial_value
+from modeling.table import Row, initial_value
 
 _BLOCK = "transformer.h.{layer}."
 
@@ -56,7 +56,9 @@ class GPTNeoConfig(DecoderConfig):
     @classmethod
     def from_hf(cls, hf: dict[str, Any]) -> Self:
         if hf.get("activation_function", "gelu_new") != "gelu_new":
-            raise UnsupportedConfig(f"activation_function is {hf['activation_function']!r}; GPT-Neo here knows gelu_new")
+            raise UnsupportedConfig(
+                f"activation_function is {hf['activation_function']!r}; GPT-Neo here knows gelu_new"
+            )
         if not hf.get("tie_word_embeddings", True):
             raise UnsupportedConfig("tie_word_embeddings is false; GPT-Neo checkpoints tie the head to the input table")
         kinds = [kind for pattern, repeats in want(hf, "attention_types") for _ in range(repeats) for kind in pattern]
@@ -79,7 +81,7 @@ class GPTNeoConfig(DecoderConfig):
         )
 
     @property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> dict[str, int]:
         return super().sizes | {"F": self.intermediate_size}
 
 

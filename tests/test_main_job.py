@@ -23,7 +23,13 @@ def launch(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.Comp
         **os.environ, **KNOBS, "XLA_FLAGS": "", "VENV": str(Path(sys.executable).parent.parent), **environment,
     }  # fmt: skip
     return subprocess.run(
-        ["bash", str(ROOT / "run.sh"), *words], cwd=cwd, env=env, capture_output=True, text=True, timeout=600, check=False
+        ["bash", str(ROOT / "run.sh"), *words],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
 
 
@@ -103,7 +109,9 @@ def test_finetune_is_the_same_job_on_ones_own_code(job, source_tree, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     resolved = json.loads((tmp_path / "job" / "tuned" / "run.json").read_text())
     assert resolved["max_steps"] == 3 and resolved["seed"] == 7
-    assert json.loads((tmp_path / "job" / "patched" / "tokenizer_patch.json").read_text())["source"] == str(job[0] / "base")
+    assert json.loads((tmp_path / "job" / "patched" / "tokenizer_patch.json").read_text())["source"] == str(
+        job[0] / "base"
+    )
     assert (tmp_path / "job" / "report.html").is_file()
 
 

@@ -1,7 +1,7 @@
 """Patch a model's tokenizer and embedding tables with whitespace tokens, or train a tokenizer.
 
-    python -m tokenizer_patch --model_name_or_path BASE --output_dir PATCHED [--data_dir CORPUS]
-    python -m tokenizer_patch train --data_dir CORPUS --vocab_size 8192 --output_dir TOKENIZER
+python -m tokenizer_patch --model_name_or_path BASE --output_dir PATCHED [--data_dir CORPUS]
+python -m tokenizer_patch train --data_dir CORPUS --vocab_size 8192 --output_dir TOKENIZER
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def held_out_texts(data_dir: str | None, limit_bytes: int = HELD_OUT_BYTES) -> t
     from data_processing.sources import embedded_corpus
 
     if data_dir is None:
-        where, documents = "the standard library", (text for text in embedded_corpus().texts())
+        where, documents = "the standard library", embedded_corpus().texts()
     else:
         where, documents = f"the validation split of {data_dir}", read_texts(shards_of(Path(data_dir), "validation"))
     texts: list[str] = []
@@ -82,21 +82,20 @@ def patch(command: Patch) -> None:
     save(output_dir, patched, eos_token_id=before.eos_token_id)
     after = Tokenizer.load(output_dir)
     rate_before, rate_after = before.tokens_per_byte(texts), after.tokens_per_byte(texts)
+    saved = 1 - rate_after / rate_before
+    added = {str(new_id): after.backend.id_to_token(new_id) for new_id in new_ids}
     report = {
         "source": command.model_name_or_path,
-        "new_tokens": {str(new_id): after.backend.id_to_token(new_id) for new_id in new_ids},
+        "new_tokens": added,
         "embedding_rows": [model.config.vocab_size, patched.config.vocab_size],
         "held_out": where,
         "tokens_per_byte": [rate_before, rate_after],
-        "tokens_saved": 1 - rate_after / rate_before,
+        "tokens_saved": saved,
     }
     write_json(output_dir / "tokenizer_patch.json", report)
-    print(f"new tokens: {', '.join(repr(token) for token in report['new_tokens'].values()) or 'none, all were there'}")
+    print(f"new tokens: {', '.join(repr(token) for token in added.values()) or 'none, all were there'}")
     print(f"embedding rows: {model.config.vocab_size} before, {patched.config.vocab_size} after; each new row is tab's")
-    print(
-        f"tokens per byte on {where}: {rate_before:.4f} before, {rate_after:.4f} after "
-        f"({100 * report['tokens_saved']:.1f} % saved)"
-    )
+    print(f"tokens per byte on {where}: {rate_before:.4f} before, {rate_after:.4f} after ({100 * saved:.1f} % saved)")
     if rate_after > rate_before:
         print(
             "warning: the patch costs tokens: this tokenizer has its own tokens for indentation, "

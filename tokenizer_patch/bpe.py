@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from interface.files import write_json
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -39,3 +42,6 @@ def train_bpe(texts: Iterable[str], vocab_size: int, output_dir: Path) -> None:
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END_OF_TEXT, bos_token=END_OF_TEXT)
     output_dir.mkdir(parents=True, exist_ok=True)
     wrapped.save_pretrained(output_dir)
+    # transformers 5 writes a class name here that 4 does not know; both know this one
+    described = json.loads((output_dir / "tokenizer_config.json").read_text())
+    write_json(output_dir / "tokenizer_config.json", described | {"tokenizer_class": "PreTrainedTokenizerFast"})

@@ -44,7 +44,9 @@ class Tokenizer:
             try:
                 backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
             except Exception as error:  # the Rust side raises plain Exception
-                raise TokenizerError(f"{folder / 'tokenizer.json'} is not a tokenizer ({error}); write it again") from error
+                raise TokenizerError(
+                    f"{folder / 'tokenizer.json'} is not a tokenizer ({error}); write it again"
+                ) from error
             eos = _eos_token(folder)
         else:
             if not (folder / "vocab.json").is_file():

@@ -1,6 +1,6 @@
 """Report on a training run.
 
-    python -m training report --run_dir OUT [--scores bits_per_byte.json] [--samples samples.jsonl]
+python -m training report --run_dir OUT [--scores bits_per_byte.json] [--samples samples.jsonl]
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def report(command: MakeReport) -> None:
         scores = _read(command.scores, "the output of python -m evaluation bits_per_byte")
         values = {Path(name).name: score for name, score in scores["results"].items()}
         bars = Bars(
-            f"Held-out code: bits a byte ({scores['bytes']:,} bytes of {scores['split']})", "bits a byte, lower is better",
+            f"Held-out code: bits a byte ({scores['bytes']:,} bytes of {scores['split']})", "lower is better",
             {name: score["bits_per_byte"] for name, score in values.items()},
         )  # fmt: skip
         charts.insert(0, bars)
@@ -101,9 +101,7 @@ def report(command: MakeReport) -> None:
 
 
 def main() -> None:
-    _, command = choose(
-        {"report": (MakeReport, "Write report.html for a training run.")}, prog="python -m training"
-    )
+    _, command = choose({"report": (MakeReport, "Write report.html for a training run.")}, prog="python -m training")
     report(command)
 
 

@@ -67,7 +67,9 @@ class TrainingArguments:
     save_steps: int = flag(500, "optimizer steps between checkpoints", "output")
     save_total_limit: int | None = flag(None, "keep this many of the newest checkpoints; default: all", "output")
     save_optimizer: bool = flag(True, "write the optimizer's state too, without which a run cannot go on", "output")
-    report_to: str = flag("none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output")
+    report_to: str = flag(
+        "none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output"
+    )
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
     push_to_hub: bool = flag(False, "upload the final model to the Hugging Face Hub", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")

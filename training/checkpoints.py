@@ -118,7 +118,9 @@ class Checkpoints:
         partial = self._output_dir / f".{name}.partial"
         remove_tree(partial)
         partial.mkdir()
-        params = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state["params"])  # the next step reuses its memory
+        params = jax.tree.map(
+            lambda leaf: np.array(leaf, copy=True), state["params"]
+        )  # the next step reuses its memory
         if self._with_train_state:
             self._orbax.save((partial / TRAIN_STATE).absolute(), state)  # copies, then writes in the background
         self._thread = threading.Thread(target=self._finish, args=(step, partial, params), name="checkpoint")
@@ -133,9 +135,7 @@ class Checkpoints:
                 tokenizer_dir=self._tokenizer_dir,
                 eos_token_id=self._eos_token_id,
             )
-            write_json(
-                partial / RUN_STATE, {"step": step, "identity": self._identity, "configuration": self._resolved}
-            )
+            write_json(partial / RUN_STATE, {"step": step, "identity": self._identity, "configuration": self._resolved})
             self._orbax.wait_until_finished()
             sync_tree(partial)
             final = self._output_dir / f"ckpt-{step}"

@@ -101,7 +101,7 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
         with_train_state=arguments.save_optimizer,
     )
     claim(output_dir, "metrics.jsonl", *FINAL)
-    log = MetricLog(output_dir, trackers, first_step)  # type: ignore[arg-type]
+    log = MetricLog(output_dir, trackers, first_step)
     bar = Steps(max_steps, first_step)
     intervals = _Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
     try:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import math
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from interface.files import open_atomically
+from training.trackers import Tracker
 
 NAME = "metrics.jsonl"
 
@@ -31,7 +33,7 @@ def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
 class MetricLog:
     """Append rows to metrics.jsonl and hand them to the trackers."""
 
-    def __init__(self, output_dir: Path, trackers: list[Any], resumed_at: int) -> None:
+    def __init__(self, output_dir: Path, trackers: Sequence[Tracker], resumed_at: int) -> None:
         self._path = output_dir / NAME
         kept = [row for row in read_metrics(output_dir) if row["step"] <= resumed_at]
         with open_atomically(self._path) as file:

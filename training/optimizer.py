@@ -10,7 +10,9 @@ from modeling.table import decay_mask
 from training.arguments import TrainingArguments
 
 
-def adamw(arguments: TrainingArguments, schedule: optax.Schedule, config: DecoderConfig) -> optax.GradientTransformation:
+def adamw(
+    arguments: TrainingArguments, schedule: optax.Schedule, config: DecoderConfig
+) -> optax.GradientTransformation:
     """Clip to a global norm, then AdamW (arXiv:1711.05101); no decay on biases and norms."""
     return optax.chain(
         optax.clip_by_global_norm(arguments.max_grad_norm),

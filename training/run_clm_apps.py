@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fine-tune a causal language model on APPS: problems as prompts, loss on the answers.
 
-    python run_clm_apps.py --model_name_or_path MODEL --do_train --output_dir OUT --dry_run
+python run_clm_apps.py --model_name_or_path MODEL --do_train --output_dir OUT --dry_run
 """
 
 from __future__ import annotations

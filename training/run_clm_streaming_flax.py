@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fine-tune a causal language model on a stream of code.
 
-    ./run_clm_streaming_flax.py --model_name_or_path MODEL --data_dir CORPUS --do_train --do_eval --output_dir OUT
+./run_clm_streaming_flax.py --model_name_or_path MODEL --data_dir CORPUS --do_train --do_eval --output_dir OUT
 """
 
 from __future__ import annotations

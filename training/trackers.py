@@ -51,7 +51,7 @@ class WandB:
         record = output_dir / "wandb_run_id.txt"
         if not record.is_file():
             write_text(record, secrets.token_hex(4))
-        mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
         if mode == "offline":
             say(f"wandb: no key found, logging offline; `wandb sync {output_dir}/wandb/offline-run-*` uploads it later")
         self._run = wandb.init(
@@ -82,7 +82,9 @@ def _has_key() -> bool:
         return False
 
 
-def open_trackers(names: tuple[str, ...], output_dir: Path, run_name: str, configuration: dict[str, Any]) -> list[Tracker]:
+def open_trackers(
+    names: tuple[str, ...], output_dir: Path, run_name: str, configuration: dict[str, Any]
+) -> list[Tracker]:
     """Start the named trackers."""
     makers: dict[str, Any] = {
         "tensorboard": lambda: TensorBoard(output_dir),

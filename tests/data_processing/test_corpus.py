@@ -20,7 +20,9 @@ from tests.conftest import command, succeed
 
 def tree_hash(folder: Path) -> str:
     names = sorted(p for p in folder.rglob("*") if p.is_file())
-    return hashlib.sha256(b"".join(p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in names)).hexdigest()
+    return hashlib.sha256(
+        b"".join(p.relative_to(folder).as_posix().encode() + p.read_bytes() for p in names)
+    ).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -174,12 +176,27 @@ def test_bad_rows_are_given_to_reject_and_unknown_meta_is_kept(tmp_path):
     good = {"text": "a", "meta": {"stars": 3, "unknown": [1]}}
     shard = write_shard(
         tmp_path / "0.jsonl.zst",
-        [orjson.dumps(good), b"{cut", b'{"meta": {}}', b'{"text": 5}', b"[]", b"", b'{"text": "\xff"}', orjson.dumps(good)],
+        [
+            orjson.dumps(good),
+            b"{cut",
+            b'{"meta": {}}',
+            b'{"text": 5}',
+            b"[]",
+            b"",
+            b'{"text": "\xff"}',
+            orjson.dumps(good),
+        ],
     )
     rejected: list[tuple[int, str]] = []
     rows = list(read_rows(shard, lambda number, reason, line: rejected.append((number, reason.split(":")[0]))))
     assert rows == [good, good]
-    assert rejected == [(2, "not JSON"), (3, 'no "text" string'), (4, 'no "text" string'), (5, 'no "text" string'), (7, "not JSON")]
+    assert rejected == [
+        (2, "not JSON"),
+        (3, 'no "text" string'),
+        (4, 'no "text" string'),
+        (5, 'no "text" string'),
+        (7, "not JSON"),
+    ]
 
 
 def test_a_shard_of_several_frames_is_read_to_its_end(tmp_path):

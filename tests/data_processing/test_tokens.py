@@ -86,9 +86,10 @@ def test_an_epoch_has_every_block_once_and_the_next_one_another_order(files):
     assert Counter(places[:total]) == everything == Counter(places[total:])
     assert places[:total] != places[total:]
     assert [w for w, _ in places[:total]] == sorted(w for w, _ in places[:total])  # window after window
-    assert Blocks(files, seed=6, global_batch=1, wait=lambda: None).locate(0) != places[0] or permutation(
-        6, 0, 0, 41
-    ).tolist() != permutation(5, 0, 0, 41).tolist()
+    assert (
+        Blocks(files, seed=6, global_batch=1, wait=lambda: None).locate(0) != places[0]
+        or permutation(6, 0, 0, 41).tolist() != permutation(5, 0, 0, 41).tolist()
+    )
 
 
 @pytest.mark.parametrize("global_batch", [1, 3, 7])

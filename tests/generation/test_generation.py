@@ -116,9 +116,7 @@ def test_end_of_text_ends_a_completion(parts):
     sure = jax.tree.map(lambda leaf: leaf, params)
     sure["final"] = {"norm_scale": jnp.zeros(21), "norm_bias": jnp.zeros(21).at[0].set(50.0)}
     sure["embed"] = {**params["embed"], "tokens": table.at[0, 0].set(9.0)}
-    found = complete(
-        config, sure, tokenizer, ["x = 1"], Settings(max_new_tokens=9, temperature=0.2)
-    )[0][0]
+    found = complete(config, sure, tokenizer, ["x = 1"], Settings(max_new_tokens=9, temperature=0.2))[0][0]
     assert found.text == "" and found.tokens == () and found.ended_by == "end_of_text"
 
 

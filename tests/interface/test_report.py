@@ -11,7 +11,10 @@ def example() -> Report:
         title="A <run>",
         summary="of something",
         headlines={"bits a byte": "2.540"},
-        charts=[Bars("Scores", "bits", {"base": 2.6, "tuned": 2.5}), Chart("Loss", "nats", {"train": [(1, 5.0), (2, 4.0)]})],
+        charts=[
+            Bars("Scores", "bits", {"base": 2.6, "tuned": 2.5}),
+            Chart("Loss", "nats", {"train": [(1, 5.0), (2, 4.0)]}),
+        ],
         tables={"Table": [{"model": "base", "value": "2.6"}]},
         samples=[("def f(x):\n", "    return x < 3 </pre>")],
         configuration={"seed": 42},
@@ -34,4 +37,10 @@ def test_the_same_numbers_give_the_same_page(tmp_path):
 
 
 def test_durations_are_spelt_for_people():
-    assert [duration(s) for s in (0.4, 59.4, 60, 185, 7620)] == ["0 s", "59 s", "1 min 00 s", "3 min 05 s", "2 h 07 min"]
+    assert [duration(s) for s in (0.4, 59.4, 60, 185, 7620)] == [
+        "0 s",
+        "59 s",
+        "1 min 00 s",
+        "3 min 05 s",
+        "2 h 07 min",
+    ]

@@ -47,7 +47,9 @@ def test_gradients_equal_torch(model, model_dir, tokens):
     torch, oracle = torch_model(model_dir)
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     logits = oracle(torch.tensor(inputs)).logits
-    torch.nn.functional.cross_entropy(logits.reshape(-1, TINY["vocab_size"]), torch.tensor(targets).reshape(-1)).backward()
+    torch.nn.functional.cross_entropy(
+        logits.reshape(-1, TINY["vocab_size"]), torch.tensor(targets).reshape(-1)
+    ).backward()
     config = model.config
 
     def loss(params):

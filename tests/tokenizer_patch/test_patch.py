@@ -25,7 +25,9 @@ CODE = "def f(x):\n    if x:\n\t\treturn  x\n        # eight\n" * 3
 @pytest.fixture(scope="module")
 def patched_dir(model_dir, corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patched") / "out"
-    said = succeed("-m", "tokenizer_patch", "--model_name_or_path", model_dir, "--output_dir", folder, "--data_dir", corpus)
+    said = succeed(
+        "-m", "tokenizer_patch", "--model_name_or_path", model_dir, "--output_dir", folder, "--data_dir", corpus
+    )
     assert "% saved" in said and str(folder) in said
     return folder
 
@@ -134,7 +136,9 @@ def test_a_patch_that_costs_tokens_warns(corpus, tmp_path):
 
 
 def test_a_tokenizer_larger_than_its_table_is_refused(model_dir):
-    with pytest.raises(VocabularyMismatch, match="300 embedding rows, its tokenizer needs 307; python -m tokenizer_patch"):
+    with pytest.raises(
+        VocabularyMismatch, match="300 embedding rows, its tokenizer needs 307; python -m tokenizer_patch"
+    ):
         Tokenizer.load(model_dir).require_rows(300, "m")
 
 

@@ -79,7 +79,8 @@ def test_the_reference_command_resolves_to_its_golden_file(name, line):
     """Typed into a shell in training/, as a user would, with --dry_run added."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", f"{line} --dry_run"], cwd=ROOT / "training", env={**os.environ, "HOME": "/home/user", "PATH": path},
+        ["bash", "-c", f"{line} --dry_run"], cwd=ROOT / "training",
+        env={**os.environ, "HOME": "/home/user", "PATH": path},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -130,7 +131,12 @@ def test_nonsense_is_refused(changes, wanted):
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("none", ()), ("all", ("tensorboard", "wandb")), ("wandb", ("wandb",)), ("wandb,tensorboard", ("tensorboard", "wandb"))],
+    [
+        ("none", ()),
+        ("all", ("tensorboard", "wandb")),
+        ("wandb", ("wandb",)),
+        ("wandb,tensorboard", ("tensorboard", "wandb")),
+    ],
 )
 def test_report_to_names_trackers(said, meant):
     assert StreamingArguments(output_dir="o", model_name_or_path="m", report_to=said).trackers() == meant
