@@ -63,7 +63,8 @@ def test_an_upward_import_would_be_found():
 
 def test_no_module_is_named_like_the_standard_library_or_an_installed_distribution():
     """A script's own folder heads sys.path, so such a name would hide the other module."""
-    others = {name for name, owners in importlib.metadata.packages_distributions().items() if owners != ["code-clippy"]}
+    owners = importlib.metadata.packages_distributions()
+    others = {name for name, owned_by in owners.items() if set(owned_by) != {"code-clippy"}}
     taken = set(sys.stdlib_module_names) | others
     names = {path.stem for path in modules() if path.stem not in ("__init__", "__main__")} | set(PACKAGES)
     assert not names & taken

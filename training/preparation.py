@@ -58,6 +58,10 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
             f"Give --block_size {config.max_position_embeddings} or less"
         )
 
+    dropouts = {name: value for name, value in config.to_hf().items() if name.endswith("dropout") and value}
+    if dropouts:
+        raise UnsupportedConfig(f"{model} trains with dropout ({dropouts}), which is not computed here; set it to 0")
+
     checkpoint = None
     output_dir = Path(arguments.output_dir)
     if arguments.resume_from_checkpoint:

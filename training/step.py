@@ -67,7 +67,7 @@ def train_step(
         total, _ = jax.lax.scan(add, zeros, batch)
     (loss, weight), gradients = sum_over_devices(total)
     gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(weight, 1e-9), gradients)
-    norm = optax.global_norm(gradients)
+    norm = optax.tree.norm(gradients)
     good = jnp.isfinite(norm) & (weight > 0)
 
     updates, moved = optimizer.update(gradients, state["optimizer"], state["params"])

@@ -251,6 +251,14 @@ def test_a_tokenizer_larger_than_the_table_is_refused(model_dir, corpus, tmp_pat
         prepare(arguments(tmp_path / "small", corpus, tmp_path), {})
 
 
+def test_dropout_is_refused_and_not_ignored(model_dir, corpus, tmp_path):
+    shutil.copytree(model_dir, tmp_path / "model")
+    hf = json.loads((model_dir / "config.json").read_text()) | {"embed_dropout": 0.1}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(hf))
+    with pytest.raises(UserError, match=r"trains with dropout \({'embed_dropout': 0.1}\)"):
+        prepare(arguments(tmp_path / "model", corpus, tmp_path), {})
+
+
 def test_an_output_folder_that_is_not_empty_is_refused(model_dir, corpus, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")

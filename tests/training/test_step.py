@@ -68,7 +68,7 @@ def test_an_sgd_step_does_not_depend_on_devices_or_accumulation(config, params, 
         return jnp.sum(losses * batch["loss_weights"]) / batch["loss_weights"].sum()
 
     value, gradient = jax.value_and_grad(loss)(params)
-    norm = float(optax.global_norm(gradient))
+    norm = float(optax.tree.norm(gradient))
     state, metrics = one_step(config, params, batch, devices, microbatches, optax.sgd(1.0))
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-6)
     assert float(metrics["gradient_norm"]) == pytest.approx(norm, rel=1e-5)
