@@ -18,7 +18,8 @@ import numpy as np
 from generation.sampling import choose
 from interface.errors import UserError
 from modeling.config import DecoderConfig
-from modeling.decoder import Cache, extend, init_cache
+from modeling.decoder import extend, init_cache
+from modeling.layers import Cache
 from modeling.table import Params
 from tokenizer_patch.tokenizer import Tokenizer
 

@@ -1,4 +1,4 @@
-"""Attention: which positions a query sees, and the weighted sum over them."""
+"""Attention: which positions a query sees, and the weighted sum over them, with or without a cache."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from modeling.dot import dot
+from modeling.layers import LayerCache
 
 
 def visible(
@@ -36,3 +37,32 @@ def attend(
     scores_BHTS = jnp.where(seen_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
     weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1)  # float32: GPT-Neo's unscaled scores overflow a bfloat16 one
     return dot("BHTS,BSHK->BTHK", weights_BHTS, value_BSHK, dtype)
+
+
+def self_attention(
+    query_BTE: jax.Array,
+    key_BTE: jax.Array,
+    value_BTE: jax.Array,
+    cache: LayerCache | None,
+    slot: jax.Array,
+    first_slot_B: jax.Array | None,
+    *,
+    num_heads: int,
+    scale: float,
+    dtype: str,
+    window: int | None = None,
+) -> tuple[jax.Array, LayerCache]:
+    """Attend over this piece and what the cache holds before it; E is heads x head width.
+
+    Returns the mixed values [B, T, E], and the keys and values up to here for the next piece.
+    """
+    B, T, _ = query_BTE.shape
+    query_BTHK, key_BSHK, value_BSHK = (x.reshape(B, T, num_heads, -1) for x in (query_BTE, key_BTE, value_BTE))
+    if cache is not None:
+        key_BSHK, value_BSHK = (
+            jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, slot, 0, 0))
+            for old, new in zip(cache, (key_BSHK, value_BSHK), strict=True)
+        )
+    seen_BTS = visible(slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), first_slot_B, window)
+    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, dtype)
+    return mixed_BTHK.reshape(B, T, -1), (key_BSHK, value_BSHK)

@@ -117,6 +117,9 @@ def params_from_hf(
 ) -> Params:
     """Arrange Hugging Face tensors as our params, float32.  Raises: CheckpointError naming every misfit at once."""
     wanted = {name: row for row in table for name in row.hf_names(config.sizes)}
+    bare = not any(name.startswith("transformer.") for name in tensors)
+    if bare:  # saved without a head, as the repository gpt2 is
+        tensors = {name if name.startswith("lm_head.") else f"transformer.{name}": v for name, v in tensors.items()}
     missing = sorted(wanted.keys() - tensors.keys())
     unused = sorted(name for name in tensors.keys() - wanted.keys() if not any(re.fullmatch(p, name) for p in ignored))
     true_sizes = {**config.sizes, "V": config.vocab_size}

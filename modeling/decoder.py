@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from modeling import gpt_neo
+from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
+from modeling.layers import Cache
 from modeling.loss import cross_entropy
 from modeling.table import Params, Table
 
@@ -30,9 +31,10 @@ class Family(NamedTuple):
 
 FAMILIES = {
     "gpt_neo": Family(gpt_neo.GPTNeoConfig, gpt_neo.GPTNeo, gpt_neo.TABLE, gpt_neo.IGNORED, "GPTNeoForCausalLM"),
+    "gptj": Family(gpt_j.GPTJConfig, gpt_j.GPTJ, gpt_j.TABLE, gpt_j.IGNORED, "GPTJForCausalLM"),
+    "codegen": Family(codegen.CodeGenConfig, codegen.CodeGen, codegen.TABLE, codegen.IGNORED, "CodeGenForCausalLM"),
+    "gpt2": Family(gpt2.GPT2Config, gpt2.GPT2, gpt2.TABLE, gpt2.IGNORED, "GPT2LMHeadModel"),
 }
-
-Cache = tuple[tuple[jax.Array, jax.Array], ...]  # a key and a value array a layer, [B, S, H, K]
 
 
 def family_of(model_type: str | None) -> Family:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
-from modeling.attention import attend, visible
+from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
+from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
 from modeling.norm import layer_norm
-from modeling.table import Row, initial_value
+from modeling.table import Row
 
 _BLOCK = "transformer.h.{layer}."
 
@@ -85,84 +85,59 @@ class GPTNeoConfig(DecoderConfig):
         return super().sizes | {"F": self.intermediate_size}
 
 
-class Block(nnx.Module):
-    """One layer's parameters; the model holds a Block whose every leaf has a leading layer axis."""
-
-    def __init__(self, config: GPTNeoConfig, key: jax.Array) -> None:
-        for row in TABLE:
-            if row.stacked:
-                value = initial_value(row, config.sizes, config.initializer_range, key)
-                setattr(self, row.path.removeprefix("blocks."), nnx.Param(value))
+class Block(Leaves):
+    """One layer; a model holds one whose every leaf has a leading layer axis."""
 
     def __call__(
         self,
         x_BTD: jax.Array,
-        cache: tuple[jax.Array, jax.Array] | None,
+        cache: LayerCache | None,
         slot: jax.Array,
         first_slot_B: jax.Array | None,
         config: GPTNeoConfig,
         window: int | None,
         dtype: str,
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        T = x_BTD.shape[1]
-        heads = (*x_BTD.shape[:2], config.num_heads, config.head_size)
+    ) -> tuple[jax.Array, LayerCache]:
         normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
-        query_BTHK = dot("BTD,ED->BTE", normed_BTD, self.query[...], dtype).reshape(heads)
-        key_BSHK = dot("BTD,ED->BTE", normed_BTD, self.key[...], dtype).reshape(heads)
-        value_BSHK = dot("BTD,ED->BTE", normed_BTD, self.value[...], dtype).reshape(heads)
-        if cache is not None:
-            key_BSHK, value_BSHK = (
-                jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, slot, 0, 0))
-                for old, new in zip(cache, (key_BSHK, value_BSHK))
-            )
-        seen_BTS = visible(slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), first_slot_B, window)
-        mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, 1.0, dtype)  # GPT-Neo does not scale scores
-        mixed_BTE = mixed_BTHK.reshape(*x_BTD.shape[:2], -1)
+        query_BTE = dot("BTD,ED->BTE", normed_BTD, self.query[...], dtype)
+        key_BTE = dot("BTD,ED->BTE", normed_BTD, self.key[...], dtype)
+        value_BTE = dot("BTD,ED->BTE", normed_BTD, self.value[...], dtype)
+        mixed_BTE, cache = self_attention(
+            query_BTE, key_BTE, value_BTE, cache, slot, first_slot_B,
+            num_heads=config.num_heads, scale=1.0, window=window, dtype=dtype,  # GPT-Neo does not scale its scores
+        )  # fmt: skip
         x_BTD = x_BTD + dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)  # float32: four times as fast as bfloat16 on a CPU
-        x_BTD = x_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
-        return x_BTD, (key_BSHK, value_BSHK)
+        return x_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias, cache
 
 
 class GPTNeo(nnx.Module):
     """The decoder up to its last norm, and its head."""
 
     def __init__(self, config: GPTNeoConfig, key: jax.Array) -> None:
-        values = {
-            row.path: nnx.Param(initial_value(row, config.sizes, config.initializer_range, key))
-            for row in TABLE
-            if not row.stacked
-        }
-        self.embed = nnx.Dict(tokens=values["embed.tokens"], positions=values["embed.positions"])
-        self.blocks = Block(config, key)
-        self.final = nnx.Dict(norm_scale=values["final.norm_scale"], norm_bias=values["final.norm_bias"])
+        self.embed = Leaves(TABLE, "embed", config, key)
+        self.blocks = Block(TABLE, "blocks", config, key)
+        self.final = Leaves(TABLE, "final", config, key)
 
     def hidden(
         self,
         tokens_BT: jax.Array,
-        cache: tuple[tuple[jax.Array, jax.Array], ...] | None,
+        cache: Cache | None,
         slot: jax.Array,
         first_slot_B: jax.Array | None,
         config: GPTNeoConfig,
         dtype: str,
-    ) -> tuple[jax.Array, tuple[tuple[jax.Array, jax.Array], ...]]:
-        slot_T = slot + jnp.arange(tokens_BT.shape[1])
-        position_BT = slot_T[None] if first_slot_B is None else jnp.maximum(slot_T[None] - first_slot_B[:, None], 0)
+    ) -> tuple[jax.Array, Cache]:
+        position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
         x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
-        structure, stacked = nnx.split(self.blocks)
-        # unstack, not x[layer]: its transpose is one concatenation where L slices would each add a full-size array
-        layers = jax.tree.map(lambda leaf: jnp.unstack(leaf), stacked)
-        caches = []
-        for layer in range(config.num_layers):
-            own = jax.tree.map(lambda leaf: leaf[layer], layers, is_leaf=lambda leaf: isinstance(leaf, tuple))  # noqa: B023
-            block = nnx.merge(structure, own)
-            old = None if cache is None else cache[layer]
-            x_BTD, new = block(x_BTD, old, slot, first_slot_B, config, config.windows[layer], dtype)
-            caches.append(new)
-        x_BTD = layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon)
-        return x_BTD, tuple(caches)
+
+        def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
+            return block(x, old, slot, first_slot_B, config, config.windows[layer], dtype)
+
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
+        return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 
     def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:
         return dot("BTD,VD->BTV", hidden_BTD, self.embed.tokens[...], dtype)

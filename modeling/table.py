@@ -37,7 +37,7 @@ class Row:
 
     `path`: where it lies in our params, parts joined by dots.
     `hf`: its Hugging Face name; `{layer}` stands for the layer number of a tensor that we stack.
-    `axes`: its axes in our layout, separated by spaces, each a letter or a product of letters ("L HK D").
+    `axes`: its axes in our layout, separated by spaces, each a letter, a digit or a product of them ("L 3 HK D").
             L is the layer axis and V the vocabulary, padded in memory.
     `init`: the standard deviation's name in the config, "zeros" or "ones".
     `decay`: whether weight decay applies.
@@ -55,13 +55,17 @@ class Row:
         return self.axes.split()[0] == "L"
 
     def shape(self, sizes: Sizes) -> tuple[int, ...]:
-        return tuple(prod(sizes[letter] for letter in axis) for axis in self.axes.split())
+        return tuple(prod(_length(letter, sizes) for letter in axis) for axis in self.axes.split())
 
     def hf_names(self, sizes: Sizes) -> list[str]:
         return [self.hf.format(layer=layer) for layer in range(sizes["L"])] if self.stacked else [self.hf]
 
 
 Table = Sequence[Row]
+
+
+def _length(letter: str, sizes: Sizes) -> int:
+    return int(letter) if letter.isdigit() else sizes[letter]
 
 
 def put(tree: Params, path: str, value: Any) -> None:

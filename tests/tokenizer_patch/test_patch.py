@@ -167,9 +167,27 @@ def test_all_formats_of_a_tokenizer_folder_give_the_same_ids(gpt2_dir, tmp_path)
     assert Tokenizer.load(tmp_path).encode(CODE) == Tokenizer.load(gpt2_dir).encode(CODE)
 
 
-def test_params_are_patched_wherever_there_is_a_vocabulary_axis(before):
-    """T4: by the table's V axis, so an untied head is patched as the input table is."""
-    model, _ = before
-    new = patch_params(model, [307], tab_id=4)
-    changed = jax.tree.map(lambda a, b: a.shape != b.shape or not np.array_equal(a, b), new.params, model.params)
-    assert changed["embed"]["tokens"] and not any(jax.tree.leaves(changed["blocks"]))
+def test_an_untied_head_is_patched_as_the_input_table_is():
+    """T4: by the table's V axis: GPT-J has an input table, a head and the head's bias."""
+    config = config_from_hf(
+        {
+            "model_type": "gptj",
+            "vocab_size": 300,
+            "n_positions": 32,
+            "n_embd": 12,
+            "n_layer": 2,
+            "n_head": 2,
+            "rotary_dim": 4,
+        }
+    )
+    random = jax.tree.map(
+        lambda leaf: jax.random.normal(jax.random.key(0), leaf.shape), modeling.init_params(config, 1)
+    )
+    model = Model(config, random)
+    new = patch_params(model, [300, 301], tab_id=4)
+    for group, name in (("embed", "tokens"), ("output", "tokens"), ("output", "bias")):
+        before, after = (np.asarray(m.params[group][name]) for m in (model, new))
+        np.testing.assert_array_equal(after[300:302], before[[4, 4]])
+        np.testing.assert_array_equal(after[:300], before[:300])
+    changed = jax.tree.map(np.array_equal, new.params["blocks"], model.params["blocks"])
+    assert all(jax.tree.leaves(changed)) and new.config.to_hf()["vocab_size"] == 302

@@ -1,0 +1,141 @@
+"""GPT-2: learned positions, attention then MLP, a tied head, weights stored [in, out].
+
+With `scale_attn_by_inverse_layer_idx` and `reorder_and_upcast_attn`, which CodeParrot's checkpoints set; the second
+asks for float32 scores, which is what every family here computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+import numpy as np
+from flax import nnx
+
+from modeling.attention import self_attention
+from modeling.config import DecoderConfig, UnsupportedConfig, want
+from modeling.dot import dot
+from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
+from modeling.norm import layer_norm
+from modeling.table import Layout, Row
+
+_BLOCK = "transformer.h.{layer}."
+_TRANSPOSED = Layout(np.transpose, np.transpose)  # Conv1D holds [in, out]
+_FUSED = Layout(  # [D, 3E] -> [3, E, D]: query, key, value
+    lambda w: w.T.reshape(3, -1, w.shape[0]), lambda w: w.reshape(-1, w.shape[-1]).T
+)
+_FUSED_BIAS = Layout(lambda b: b.reshape(3, -1), lambda b: b.reshape(-1))
+
+#      path                 hf name                            axes        init                 decay  layout
+TABLE = (
+    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", True),
+    Row("embed.positions", "transformer.wpe.weight", "P D", "initializer_range", True),
+    Row("blocks.norm_1_scale", _BLOCK + "ln_1.weight", "L D", "ones", False),
+    Row("blocks.norm_1_bias", _BLOCK + "ln_1.bias", "L D", "zeros", False),
+    Row("blocks.query_key_value", _BLOCK + "attn.c_attn.weight", "L 3 HK D", "initializer_range", True, _FUSED),
+    Row("blocks.query_key_value_bias", _BLOCK + "attn.c_attn.bias", "L 3 HK", "zeros", False, _FUSED_BIAS),
+    Row("blocks.out", _BLOCK + "attn.c_proj.weight", "L D HK", "initializer_range", True, _TRANSPOSED),
+    Row("blocks.out_bias", _BLOCK + "attn.c_proj.bias", "L D", "zeros", False),
+    Row("blocks.norm_2_scale", _BLOCK + "ln_2.weight", "L D", "ones", False),
+    Row("blocks.norm_2_bias", _BLOCK + "ln_2.bias", "L D", "zeros", False),
+    Row("blocks.up", _BLOCK + "mlp.c_fc.weight", "L F D", "initializer_range", True, _TRANSPOSED),
+    Row("blocks.up_bias", _BLOCK + "mlp.c_fc.bias", "L F", "zeros", False),
+    Row("blocks.down", _BLOCK + "mlp.c_proj.weight", "L D F", "initializer_range", True, _TRANSPOSED),
+    Row("blocks.down_bias", _BLOCK + "mlp.c_proj.bias", "L D", "zeros", False),
+    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", False),
+    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", False),
+)
+
+IGNORED = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)", r"lm_head\.weight")
+
+
+@dataclass(frozen=True)
+class GPT2Config(DecoderConfig):
+    """What the forward pass needs of a GPT-2 config.json; `scales[layer]` multiplies a layer's scores."""
+
+    intermediate_size: int
+    layer_norm_epsilon: float
+    scales: tuple[float, ...]
+
+    @classmethod
+    def from_hf(cls, hf: dict[str, Any]) -> Self:
+        if hf.get("activation_function", "gelu_new") != "gelu_new":
+            raise UnsupportedConfig(f"activation_function is {hf['activation_function']!r}; GPT-2 here knows gelu_new")
+        if not hf.get("tie_word_embeddings", True) or hf.get("add_cross_attention"):
+            raise UnsupportedConfig("GPT-2 here ties its head to the input table and has no cross attention")
+        head_size = want(hf, "n_embd") // want(hf, "n_head")
+        scale = head_size**-0.5 if hf.get("scale_attn_weights", True) else 1.0
+        by_layer = hf.get("scale_attn_by_inverse_layer_idx", False)
+        return cls(
+            hf=cls.freeze(hf),
+            vocab_size=want(hf, "vocab_size"),
+            max_position_embeddings=want(hf, "n_positions"),
+            hidden_size=want(hf, "n_embd"),
+            num_layers=want(hf, "n_layer"),
+            num_heads=want(hf, "n_head"),
+            initializer_range=hf.get("initializer_range", 0.02),
+            intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
+            layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
+            scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want(hf, "n_layer"))),
+        )
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return super().sizes | {"F": self.intermediate_size}
+
+
+class Block(Leaves):
+    """One layer."""
+
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        cache: LayerCache | None,
+        slot: jax.Array,
+        first_slot_B: jax.Array | None,
+        config: GPT2Config,
+        scale: float,
+        dtype: str,
+    ) -> tuple[jax.Array, LayerCache]:
+        normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
+        all_BTQE = dot("BTD,QED->BTQE", normed_BTD, self.query_key_value[...], dtype) + self.query_key_value_bias
+        mixed_BTE, cache = self_attention(
+            all_BTQE[:, :, 0], all_BTQE[:, :, 1], all_BTQE[:, :, 2], cache, slot, first_slot_B,
+            num_heads=config.num_heads, scale=scale, dtype=dtype,
+        )  # fmt: skip
+        x_BTD = x_BTD + dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
+        normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
+        up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
+        active_BTF = jax.nn.gelu(up_BTF, approximate=True)
+        return x_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias, cache
+
+
+class GPT2(nnx.Module):
+    """The decoder up to its last norm, and its head."""
+
+    def __init__(self, config: GPT2Config, key: jax.Array) -> None:
+        self.embed = Leaves(TABLE, "embed", config, key)
+        self.blocks = Block(TABLE, "blocks", config, key)
+        self.final = Leaves(TABLE, "final", config, key)
+
+    def hidden(
+        self,
+        tokens_BT: jax.Array,
+        cache: Cache | None,
+        slot: jax.Array,
+        first_slot_B: jax.Array | None,
+        config: GPT2Config,
+        dtype: str,
+    ) -> tuple[jax.Array, Cache]:
+        position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
+        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
+
+        def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
+            return block(x, old, slot, first_slot_B, config, config.scales[layer], dtype)
+
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
+        return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
+
+    def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:
+        return dot("BTD,VD->BTV", hidden_BTD, self.embed.tokens[...], dtype)
