@@ -6,11 +6,13 @@
 #   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
 #   ./run.sh help
 #
-# Knobs, as environment variables: RUN_DIR (where a job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes).
+# Knobs, as environment variables: RUN_DIR (where the job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes),
+# BASE_DIR (where finetune without a model finds or makes the main job's base model), CODE_CLIPPY_VENV (the environment).
 set -euo pipefail
+FROM=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-VENV=${VENV:-.venv}
+VENV=${CODE_CLIPPY_VENV:-.venv}
 PYTHON=$VENV/bin/python
 export TOKENIZERS_PARALLELISM=true TRANSFORMERS_VERBOSITY=error
 export JAX_COMPILATION_CACHE_DIR=${JAX_COMPILATION_CACHE_DIR:-$PWD/.cache/jax}
@@ -20,6 +22,15 @@ say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
 # ---- set-up --------------------------------------------------------------------------------------------------------
+
+absolute() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s' "$FROM/$1" ;; esac; }
+
+remove_venv() {  # only what is an environment, or what we have just failed to make one of
+  if [ -e "$VENV" ] && [ ! -f "$VENV/pyvenv.cfg" ]; then
+    die "$VENV is no Python environment; name a new folder in CODE_CLIPPY_VENV"
+  fi
+  rm -rf "$VENV"
+}
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
@@ -39,17 +50,17 @@ make_venv() {
   for python in "${PYTHON_FOR_VENV:-python3}" python3.13 python3.12 python3.11; do
     command -v "$python" >/dev/null && new_enough "$python" || continue
     if "$python" -m venv "$VENV" >/dev/null 2>&1; then return; fi
-    rm -rf "$VENV"
+    remove_venv
   done
   if uv=$(find_uv); then  # brings its own Python where the system's is older than 3.11, and needs no python3-venv
     "$uv" venv --quiet --seed --python '>=3.11,<3.14' "$VENV" && return
-    rm -rf "$VENV"
+    remove_venv
   fi
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing Debian's python3-venv"
     apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null &&
       new_enough python3 && python3 -m venv "$VENV" && return
-    rm -rf "$VENV"
+    remove_venv
   fi
   die "no Python 3.11 or newer with venv was found, and uv could not be fetched. This line mends it:
     sudo apt-get install -y python3-venv      (or: curl -LsSf https://astral.sh/uv/install.sh | sh)"
@@ -61,7 +72,7 @@ setup() {  # setup [EXTRA]: make the environment, or reuse it where it fits this
   if [ -f "$stamp" ] && [ "$(head -1 "$stamp")" = "$wanted" ] && { [ -z "$extra" ] || grep -qx "$extra" "$stamp"; }; then
     return
   fi
-  [ -x "$PYTHON" ] && "$PYTHON" -m pip --version >/dev/null 2>&1 || { rm -rf "$VENV"; make_venv; }
+  [ -x "$PYTHON" ] && "$PYTHON" -m pip --version >/dev/null 2>&1 || { remove_venv; make_venv; }
   say "installing into $VENV (once; a minute or two)"
   "$PYTHON" -m pip install --quiet --disable-pip-version-check -e ".${extra:+[$extra]}"
   { echo "$wanted"; [ -z "$extra" ] || echo "$extra"; } >"$stamp.partial"
@@ -89,14 +100,20 @@ step() {  # step NAME TITLE COMMAND...: run a step of a job once; a job that was
   mkdir -p "$RUN_DIR/.done" && touch "$RUN_DIR/.done/$name"
 }
 
-start_job() {  # a finished job moves aside, an unfinished one goes on
-  local number=1
-  if [ -e "$RUN_DIR/.done/report" ]; then
+start_job() {  # start_job INPUTS...: an unfinished job of the same inputs goes on, any other run moves aside
+  local number=1 inputs="$*"
+  if [ -e "$RUN_DIR" ] && { [ -e "$RUN_DIR/.done/report" ] || [ "$(cat "$RUN_DIR/.inputs" 2>/dev/null)" != "$inputs" ]; }; then
     while [ -e "$RUN_DIR.previous-$number" ]; do number=$((number + 1)); done
     mv "$RUN_DIR" "$RUN_DIR.previous-$number"
-    echo "moved the finished run to $RUN_DIR.previous-$number"
+    echo "moved the earlier run to $RUN_DIR.previous-$number"
   fi
   mkdir -p "$RUN_DIR"
+  printf '%s\n' "$inputs" >"$RUN_DIR/.inputs.partial"
+  mv "$RUN_DIR/.inputs.partial" "$RUN_DIR/.inputs"
+}
+
+make_corpus() {  # make_corpus FLAGS...: it has its name only when it is whole
+  [ -e "$RUN_DIR/corpus/manifest.json" ] || "$PYTHON" -m data_processing corpus --output_dir "$RUN_DIR/corpus" "$@"
 }
 
 train() { "$PYTHON" training/run_clm_streaming_flax.py --do_train --do_eval --resume_from_checkpoint=auto "$@"; }
@@ -117,7 +134,7 @@ halve() {  # half-1 and half-2 of the train split, with the same validation and 
 
 make_base() {  # a small GPT-Neo from scratch on half-1: stands in for the pretrained checkpoint that a user would name
   step corpus "corpus: Python's standard library" \
-    "$PYTHON" -m data_processing corpus --output_dir "$RUN_DIR/corpus" --num_train_shards 4
+    make_corpus --num_train_shards 4
   step halves "one half of the train split for the base model, the other for fine-tuning" halve
   step tokenizer "tokenizer: byte-level BPE without indentation, as GPT-2's" \
     "$PYTHON" -m tokenizer_patch train --data_dir "$RUN_DIR/half-1" --output_dir "$RUN_DIR/tokenizer" \
@@ -168,7 +185,7 @@ PROMPTS
 score() {  # score DATA MODEL...
   local data=$1
   shift
-  "$PYTHON" -m evaluation bits_per_byte --models "$@" --data_dir "$data" --max_bytes "$SCORE_BYTES" --block_size 256 \
+  "$PYTHON" -m evaluation bits_per_byte --models "$@" --data_dir "$data" --max_bytes "$SCORE_BYTES" \
     --dtype bfloat16 --output "$RUN_DIR/bits_per_byte.json"
 }
 
@@ -190,9 +207,9 @@ END
 }
 
 main_job() {
-  RUN_DIR=${RUN_DIR:-runs/main} BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200}
+  RUN_DIR=$(absolute "${RUN_DIR:-$PWD/runs/main}") BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200}
   SCORE_BYTES=${SCORE_BYTES:-400000}
-  start_job
+  start_job "main $BASE_STEPS $TUNE_STEPS $SCORE_BYTES"
   make_base
   step patch "patch: whitespace tokens" patch "$RUN_DIR/base" "$RUN_DIR/half-2"
   step tuned "fine-tune the patched model on the other half" finetune_patched "$RUN_DIR/half-2"
@@ -206,36 +223,43 @@ main_job() {
 
 finetune() {
   [ $# -ge 1 ] && [ "${1#--}" = "$1" ] || die "./run.sh finetune wants a folder of code first: ./run.sh finetune DIR [flags]"
-  local source=$1 model="" word previous="" name
-  shift
+  local source model="" word previous="" flags=() job=${RUN_DIR:-}
+  source=$(absolute "$1")
   [ -d "$source" ] || die "no folder at $source; ./run.sh finetune wants a folder of code or a git repository"
-  local flags=()
+  source=$(cd "$source" && pwd -P)
+  shift
   for word in "$@"; do  # the model to patch is taken out, all other flags go to the training command as they are
     case $previous in --model_name_or_path | --model-name-or-path) model=$word previous="" && continue ;; esac
     case $word in
+      --output_dir* | --output-dir* | --data_dir* | --data-dir*) die "finetune sets ${word%%=*} itself; RUN_DIR says where it writes" ;;
       --model_name_or_path=* | --model-name-or-path=*) model=${word#*=} ;;
       --model_name_or_path | --model-name-or-path) previous=$word && continue ;;
       *) flags+=("$word") ;;
     esac
     previous=""
   done
-  name=$(basename "$(cd "$source" && pwd)")
+  if [ -n "$model" ] && [ -d "$(absolute "$model")" ]; then model=$(absolute "$model"); fi
   BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200} SCORE_BYTES=${SCORE_BYTES:-400000}
+  RUN_DIR=$(absolute "${job:-$PWD/runs/finetune-$(basename "$source")}")
+  job=$RUN_DIR
+  for word in "${flags[@]}"; do  # --help and --dry_run do only that
+    case $word in --help | -h | --dry_run | --dry-run) finetune_patched "$job/corpus" "${flags[@]}" && return ;; esac
+  done
+  finetune_patched "$job/corpus" "${flags[@]}" --dry_run >/dev/null  # a mistake in the flags is found before any long work
   if [ -z "$model" ]; then
-    RUN_DIR=${BASE_DIR:-runs/main}
+    RUN_DIR=$(absolute "${BASE_DIR:-$PWD/runs/main}")
     mkdir -p "$RUN_DIR"
     make_base
     model=$RUN_DIR/base
-    unset RUN_DIR
   fi
-  RUN_DIR=${JOB_DIR:-runs/$name}
-  start_job
-  step corpus "corpus: $source" "$PYTHON" -m data_processing corpus --source_dir "$source" --output_dir "$RUN_DIR/corpus"
+  RUN_DIR=$job
+  start_job "finetune $source $model $TUNE_STEPS $SCORE_BYTES ${flags[*]}"
+  step corpus "corpus: $source" make_corpus --source_dir "$source"
   step patch "patch: whitespace tokens" patch "$model" "$RUN_DIR/corpus"
   step tuned "fine-tune the patched model on $source" finetune_patched "$RUN_DIR/corpus" "${flags[@]}"
   step scores "bits per byte on held-out code" score "$RUN_DIR/corpus" "$model" "$RUN_DIR/patched" "$RUN_DIR/tuned"
   step samples "sample completions" sample
-  step report "report" report "Code Clippy: $name"
+  step report "report" report "Code Clippy: $(basename "$source")"
   closing
 }
 

@@ -7,11 +7,11 @@ python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --bl
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
-from interface.errors import UserError, run
-from interface.files import prepare_output
+from interface.errors import OutputNotEmpty, UserError, run
 from interface.flags import choose, flag, required
 
 
@@ -46,8 +46,9 @@ def corpus(command: Corpus) -> None:
     from data_processing.sources import embedded_corpus, source_trees
 
     trees = [embedded_corpus()] if command.source_dir is None else source_trees(command.source_dir)
-    output_dir = Path(command.output_dir)
-    prepare_output(output_dir, overwrite=False)
+    output_dir = Path(command.output_dir).expanduser().resolve()
+    if output_dir.is_dir() and any(output_dir.iterdir()):
+        raise OutputNotEmpty(f"{output_dir} is not empty; wanted a new folder for the corpus")
     manifest = build_corpus(trees, output_dir, command.num_train_shards)
     sources = manifest["sources"]
     print(f"{sum(s['files'] for s in sources)} code files in {', '.join(s['name'] for s in sources[:5])}")
@@ -82,7 +83,8 @@ def tokenize(command: Tokenize) -> None:
     facts = files.facts()
     if facts is None:
         rejected = files.folder / "rejected.jsonl"
-        rejected.unlink(missing_ok=True)
+        # every shard is open at once
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
         def on_reject(shard: str, number: int, reason: str, line: bytes) -> None:
             with rejected.open("ab") as file:

@@ -36,13 +36,14 @@ class CodeClippy(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(description=__doc__, features=features)
 
     def _split_generators(self, dl_manager: Any) -> list[Any]:
-        folder = Path(self.config.data_dir or ".")
+        folder = Path(self.config.data_dir or ".").expanduser()
+        shards_of(folder, "train")  # says what is missing, where datasets would name no split
         names = {"train": datasets.Split.TRAIN, "validation": datasets.Split.VALIDATION, "test": datasets.Split.TEST}
         return [
             datasets.SplitGenerator(name=split, gen_kwargs={"shards": [str(p) for p in shards_of(folder, name)]})
             for name, split in names.items()
             if (folder / name).is_dir()
-        ] or shards_of(folder, "train")
+        ]
 
     def _generate_examples(self, shards: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         for shard in shards:

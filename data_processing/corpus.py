@@ -40,7 +40,7 @@ def build_corpus(trees: Sequence[SourceTree], output_dir: Path, num_train_shards
     documents: Counter[str] = Counter()
     num_bytes: Counter[str] = Counter()
     languages: Counter[str] = Counter()
-    single = len(trees) < len(SPLITS)
+    single = sum(bool(files) for _, files in listed) < len(SPLITS)
     # The first pass learns which clusters have a document left, so that no split is given to an empty one.
     try:
         sides = assign(document.cluster for document in _all_documents(trees, dropped, single))

@@ -54,6 +54,9 @@ def read_rows(shard: Path, reject: Callable[[int, str, bytes], None]) -> Iterato
             if not isinstance(row, dict) or not isinstance(row.get("text"), str):
                 reject(number, 'no "text" string', line)
                 continue
+            if not isinstance(row.get("meta", {}), dict | None):
+                reject(number, '"meta" is no object', line)
+                continue
             yield row
     except (zstandard.ZstdError, EOFError) as error:
         raise BrokenShard(

@@ -45,16 +45,26 @@ class SourceTree:
     def _tracked(self) -> list[str]:
         if not (self.root / ".git").exists():
             return []
-        listing = subprocess.run(
-            ["git", "-C", str(self.root), "ls-files", "-z"], capture_output=True, timeout=600, check=False
-        )
-        return os.fsdecode(listing.stdout).split("\0") if listing.returncode == 0 else []
+        try:
+            listing = subprocess.run(
+                ["git", "-C", str(self.root), "ls-files", "-z"], capture_output=True, timeout=600, check=True
+            )
+        except (OSError, subprocess.SubprocessError):  # no git here, or a repository that it does not want to read
+            return []
+        return [name for name in os.fsdecode(listing.stdout).split("\0") if name]
 
     def _walk(self) -> Iterator[str]:
         for folder, folders, names in os.walk(self.root):  # does not follow symlinks, so a loop ends nothing
             relative = Path(folder).relative_to(self.root)
             top = relative == Path()
-            folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not (top and f in self.excluded))
+            folders[:] = sorted(
+                name
+                for name in folders
+                # a repository inside is a tree of its own
+                if name not in SKIPPED_FOLDERS
+                and not (top and name in self.excluded)
+                and not (Path(folder) / name / ".git").exists()
+            )
             for name in names:
                 yield (relative / name).as_posix()
 
@@ -104,9 +114,10 @@ class SourceTree:
 
     def _read(self, name: str, dropped: Counter[str]) -> str | None:
         try:
+            name.encode()  # a name that is no UTF-8 cannot be written into the meta
             with (self.root / name).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
-        except OSError:  # it vanished since it was listed, or is not ours to read
+        except (OSError, UnicodeEncodeError):  # it vanished since it was listed, or is not ours to read
             dropped["unreadable"] += 1
             return None
         text = None if len(data) > MAX_BYTES else decode(data)
@@ -131,12 +142,13 @@ def embedded_corpus() -> SourceTree:
 
 
 def source_trees(folder: str | Path) -> list[SourceTree]:
-    """The git repositories below a folder, one tree each; where there are none, the folder as one tree."""
+    """The git repositories below a folder, one tree each, and what lies beside them as a tree of its own."""
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise MissingSource(f"no folder at {folder}; wanted a folder of code or a git repository")
-    if not (root / ".git").exists():
-        repositories = sorted(p.parent for depth in ("*", "*/*") for p in root.glob(f"{depth}/.git"))
-        if repositories:
-            return [SourceTree(path, path.relative_to(root).as_posix()) for path in repositories]
-    return [SourceTree(root, root.name)]
+    if (root / ".git").exists():
+        return [SourceTree(root, root.name)]
+    repositories = sorted(p.parent for depth in ("*", "*/*") for p in root.glob(f"{depth}/.git"))
+    trees = [SourceTree(path, path.relative_to(root).as_posix()) for path in repositories]
+    beside = SourceTree(root, root.name)
+    return trees if trees and not beside.files() else [*trees, beside]

@@ -71,6 +71,7 @@ def write_token_files(files: TokenFiles, tokenizer: Tokenizer, rows: Iterable[di
         fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel, whatever becomes of this process
         facts = files.facts()
         if facts is None:
+            (files.folder / "rejected.jsonl").unlink(missing_ok=True)  # the rows are read again from their start
             facts = _write(files, tokenizer, rows)
             write_json(files.folder / "complete.json", facts)
     return facts

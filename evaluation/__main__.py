@@ -31,6 +31,7 @@ class BitsPerByte:
 
 def score(command: BitsPerByte) -> None:
     from data_processing.shards import read_texts, shards_of
+    from data_processing.splits import EmptySplit
     from modeling.bits_per_byte import bits_per_byte
     from modeling.checkpoint import load, read_config, resolve
     from modeling.config import UnsupportedConfig
@@ -44,6 +45,8 @@ def score(command: BitsPerByte) -> None:
             continue  # a long document that no longer fits leaves room for shorter ones
         texts.append(text)
         num_bytes += size
+    if not num_bytes:
+        raise EmptySplit(f"the {command.split} split of {command.data_dir} holds no text; wanted some to score on")
     positions = min(read_config(resolve(model)).max_position_embeddings for model in command.models)
     block_size = command.block_size or positions
     if block_size > positions:
@@ -53,6 +56,7 @@ def score(command: BitsPerByte) -> None:
     for name in command.models:
         folder = resolve(name)
         model, tokenizer = load(folder), Tokenizer.load(folder)
+        tokenizer.require_rows(model.config.vocab_size, name)
         encoded = tokenizer.encode_batch(texts)
         value = bits_per_byte(
             model.config,

@@ -48,7 +48,7 @@ def _tasks(command: Generate) -> list[tuple[str, str]]:
     if not path.is_file():
         raise UserError(f"no file at {path}; --prompts_file wants JSON lines of task_id and prompt")
     tasks = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(filter(str.strip, path.read_text().split("\n")), start=1):
         try:
             row = json.loads(line)
             tasks.append((str(row["task_id"]), str(row["prompt"])))
@@ -67,10 +67,12 @@ def main() -> None:
     folder = resolve(command.model)
     model = load(folder)
     settings = Settings(command.max_new_tokens, command.temperature, command.top_p, tuple(command.stop), command.seed)
+    tokenizer = Tokenizer.load(folder)
+    tokenizer.require_rows(model.config.vocab_size, command.model)
     completions = complete(
         model.config,
         model.params,
-        Tokenizer.load(folder),
+        tokenizer,
         [prompt for _, prompt in tasks],
         settings,
         num_samples=command.num_samples,

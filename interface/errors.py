@@ -18,7 +18,7 @@ class OutputNotEmpty(UserError):
 
 
 def run(command: Callable[[], None]) -> None:
-    """Run a command's main function; end with status 2 on a UserError and 130 on Ctrl-C."""
+    """Run a command's main function; end with status 2 on a UserError, 1 on a fault of the system, 130 on Ctrl-C."""
     try:
         command()
     except UserError as error:
@@ -29,4 +29,7 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # a full disk, a folder that is not ours to write
+        print(f"error: {error}; what was written before is whole. Mend it and give the command again", file=sys.stderr)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ WRITTEN = "written.json"  # the names in an output directory that this toolkit m
 @contextmanager
 def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing under a temporary name; flush it to disk and rename it when the block ends well."""
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -76,43 +76,80 @@ def remove_tree(folder: Path) -> None:
 
 def written(output_dir: Path) -> list[str]:
     """Names directly inside `output_dir` that this toolkit made, as recorded there."""
-    record = Path(output_dir) / WRITTEN
+    record = output_dir / WRITTEN
     return json.loads(record.read_text()) if record.is_file() else []
 
 
 def claim(output_dir: Path, *names: str) -> None:
-    """Record names that are about to be made directly inside `output_dir`."""
+    """Record names that are about to be made directly inside `output_dir`.
+
+    Raises: OutputNotEmpty where one of them is there already and is not ours to overwrite.
+    """
     before = written(output_dir)
+    foreign = [name for name in names if name not in before and (output_dir / name).exists()]
+    if foreign:
+        raise OutputNotEmpty(
+            f"{output_dir} holds {foreign[0]}, which this toolkit did not write and would overwrite; "
+            "give another --output_dir, or move that file away"
+        )
     after = sorted({*before, *names})
     if after != before:
-        write_json(Path(output_dir) / WRITTEN, after)
+        write_json(output_dir / WRITTEN, after)
 
 
-def prepare_output(output_dir: Path, *, overwrite: bool) -> Path | None:
-    """Make `output_dir` ready for a new run; an earlier run's files move to `previous-N/`, and nothing is deleted.
+def lock(folder: Path) -> int:
+    """Keep other runs out of a folder for as long as the returned handle is open; the kernel lets go when we die.
 
-    Only what `claim` recorded is moved. Returns the folder that they moved to, if any.
-    Raises: OutputNotEmpty where something lies there and `overwrite` is false.
+    The folder itself is locked, so that nothing is left in it.  Raises: OutputNotEmpty where another run is at work.
     """
-    output_dir = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OutputNotEmpty(f"another run is writing to {folder}; wait for it, or give another folder") from error
+    except OSError:
+        pass  # a file system without locks: nobody can be kept out
+    return handle
+
+
+def remains(folder: Path) -> list[Path]:
+    """What a killed process left of files and folders that never got, or already lost, their names."""
+    return [path for path in folder.glob(".*") if path.suffix in (".partial", ".deleted")]
+
+
+def prepare_output(output_dir: Path, *names: str, overwrite: bool) -> Path | None:
+    """Make `output_dir` ready for a new run that will make `names` in it; nothing of anybody is deleted.
+
+    An earlier run's files (what `claim` recorded, and no others) move to `previous-N/`, which is returned if so.
+    Raises: OutputNotEmpty where something lies there and `overwrite` is false, or has one of the names and is not ours.
+    """
     if output_dir.exists() and not output_dir.is_dir():
         raise OutputNotEmpty(f"{output_dir} is a file; --output_dir wants a folder to write into")
-    found = sorted(p.name for p in output_dir.iterdir()) if output_dir.is_dir() else []
-    kept = [name for name in found if not name.startswith("previous-")]
+    found = {path.name for path in output_dir.iterdir()} if output_dir.is_dir() else set()
+    found -= {path.name for path in remains(output_dir)}
+    kept = sorted(name for name in found if not name.startswith("previous-"))
     if kept and not overwrite:
-        names = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
+        listed = ", ".join(kept[:4]) + (", ..." if len(kept) > 4 else "")
         raise OutputNotEmpty(
-            f"{output_dir} already holds {len(kept)} entries ({names}); wanted an empty folder. Give another "
-            "--output_dir, go on from its checkpoint with --resume_from_checkpoint auto, or pass "
-            "--overwrite_output_dir to move the earlier run aside"
+            f"{output_dir} already holds {len(kept)} entries ({listed}); wanted an empty folder. Give another "
+            "--output_dir, or pass --overwrite_output_dir to move what this toolkit wrote there aside"
+        )
+    ours = [name for name in written(output_dir) if name in found]
+    foreign = sorted(set(names) & set(kept) - set(ours))
+    if foreign:
+        raise OutputNotEmpty(
+            f"{output_dir} holds {foreign[0]}, which this toolkit did not write and would overwrite; "
+            "give another --output_dir, or move that file away"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
-    ours = [name for name in written(output_dir) if (output_dir / name).exists()]
-    if not ours:
-        return None
-    number = 1 + max([int(n.split("-")[1]) for n in found if n.startswith("previous-") and n[9:].isdigit()], default=0)
-    aside = output_dir / f"previous-{number}"
-    aside.mkdir()
-    for name in [*ours, WRITTEN]:
-        (output_dir / name).rename(aside / name)
+    aside = None
+    if ours:
+        numbers = [int(name[9:]) for name in found if name.startswith("previous-") and name[9:].isdigit()]
+        aside = output_dir / f"previous-{1 + max(numbers, default=0)}"
+        aside.mkdir()
+        for name in [*ours, WRITTEN]:
+            (output_dir / name).rename(aside / name)
+    claim(output_dir, *names)
     return aside

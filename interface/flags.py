@@ -58,7 +58,7 @@ def parse(command: type[T], argv: Sequence[str] | None = None, *, prog: str, des
     parser = GroupedParser(command, prog=prog, description=description, allow_abbrev=False)
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if words and Path(words[0]).suffix in (".json", ".yaml", ".yml"):
+        if words and not words[0].startswith("-") and Path(words[0]).suffix in (".json", ".yaml", ".yml"):
             words = _words_of_file(Path(words[0]), command) + words[1:]
         known, unknown = parser.parse_args_into_dataclasses(
             words, return_remaining_strings=True, look_for_args_file=False
@@ -114,14 +114,11 @@ def _words_of_file(path: Path, command: type) -> list[str]:
     """Read a file of flags as the words that would have been typed, so that both are checked alike."""
     if not path.is_file():
         raise UserError(f"no configuration file at {path}: give an existing .json or .yaml file, or flags")
-    try:
-        if path.suffix == ".json":
-            values = json.loads(path.read_text())
-        else:
-            import yaml
+    import yaml
 
-            values = yaml.safe_load(path.read_text())
-    except ValueError as error:
+    try:
+        values = json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
+    except (ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} is not readable as {path.suffix[1:]}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds a {type(values).__name__}; wanted one object of flag names and values")

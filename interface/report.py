@@ -55,11 +55,12 @@ def versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on, and the commit of this clone where git tells it."""
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "datasets", "numpy")
     found = {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return found | ({"commit": commit.stdout.strip()} if commit.returncode == 0 else {})
+    words = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        commit = subprocess.run(words, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no clone
+        return found
+    return found | {"commit": commit.stdout.strip()}
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -5,22 +5,23 @@ What is written here, `transformers` loads in torch without any code of ours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialize
 
-from interface.errors import UserError
 from interface.files import open_atomically, write_json
 from modeling.config import DecoderConfig
 from modeling.decoder import config_from_hf, family
-from modeling.table import Params, Table, hf_tensors, map_rows, pad_vocabulary
+from modeling.table import Params, Row, Table, hf_tensors, map_rows, pad_vocabulary
+from modeling.tensor_files import WEIGHT_FILES, CheckpointError, Tensors, open_tensors
 
 # Everything that a tokenizer may consist of. Copied as it is, so that a checkpoint's tokenizer is its source's.
 TOKENIZER_FILES = (
@@ -31,10 +32,6 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
-
-
-class CheckpointError(UserError):
-    """A model directory is missing, incomplete or does not fit its config."""
 
 
 class Model(NamedTuple):
@@ -53,15 +50,23 @@ def resolve(model: str, revision: str | None = None) -> Path:
         raise CheckpointError(f"no model folder at {model}; wanted a local folder with a config.json, or a Hub id")
     from huggingface_hub import snapshot_download
 
-    wanted = ["config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES]
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=wanted))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=_patterns(model, revision)))
     except Exception as error:  # the client raises many kinds: no network, no such repository, no permission
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{model} is no local folder and could not be fetched from the Hub ({cause}); give a folder, check the id, "
             "or set HF_TOKEN for a private repository"
         ) from error
+
+
+def _patterns(model: str, revision: str | None) -> list[str]:
+    """The files to fetch: config, tokenizer, and the weights in the first of the formats that the repository has."""
+    from huggingface_hub import HfApi
+
+    there = HfApi().list_repo_files(model, revision=revision)
+    weights = next((list(names) for names in WEIGHT_FILES if any(fnmatch(f, n) for f in there for n in names)), [])
+    return ["config.json", "generation_config.json", *TOKENIZER_FILES, *weights]
 
 
 def read_config(model: str | Path) -> DecoderConfig:
@@ -82,38 +87,25 @@ def load(model: str | Path, revision: str | None = None) -> Model:
     """Load a decoder from a folder or the Hub, as float32.  Raises: CheckpointError, UnsupportedConfig."""
     folder = resolve(str(model), revision)
     config = read_config(folder)
-    return Model(config, _read_params(folder, config))
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        outside = [name for name in names if Path(name).name != name]
-        if outside:
-            raise CheckpointError(f"{index} names {outside[0]!r}, which is not a file of its own folder")
-        return [folder / name for name in names]
-    return [folder / "model.safetensors"]
-
-
-def _read_params(folder: Path, config: DecoderConfig) -> Params:
     kind = family(config)
-    tensors: dict[str, np.ndarray] = {}
-    for path in _weight_files(folder):
-        if not path.is_file():
-            raise CheckpointError(f"no weights at {path}; wanted model.safetensors, whole or with its index and shards")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                tensors |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{path} is not a whole safetensors file ({error}); fetch or write it again"
-            ) from error
-    return params_from_hf(kind.table, config, tensors, kind.ignored, str(folder))
+    return Model(config, params_from_hf(kind.table, config, open_tensors(folder), kind.ignored, str(folder)))
+
+
+def weights_fingerprint(model: str) -> str:
+    """Name a model's weights by the name, size and first and last kilobytes of their files, whatever their size."""
+    digest = hashlib.sha256()
+    folder = resolve(model)
+    for path in sorted(p for names in WEIGHT_FILES for name in names for p in folder.glob(name)):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+            file.seek(max(size - (1 << 16), 0))
+            digest.update(f"{path.name} {size} ".encode() + head + file.read())
+    return digest.hexdigest()[:16]
 
 
 def params_from_hf(
-    table: Table, config: DecoderConfig, tensors: dict[str, np.ndarray], ignored: tuple[str, ...], source: str
+    table: Table, config: DecoderConfig, tensors: Tensors, ignored: tuple[str, ...], source: str
 ) -> Params:
     """Arrange Hugging Face tensors as our params, float32.  Raises: CheckpointError naming every misfit at once."""
     wanted = {name: row for row in table for name in row.hf_names(config.sizes)}
@@ -125,9 +117,8 @@ def params_from_hf(
     true_sizes = {**config.sizes, "V": config.vocab_size}
     misfits = []
     for name, row in wanted.items():
-        shape = row.shape(true_sizes)[1:] if row.stacked else row.shape(true_sizes)
-        if name in tensors and (found := row.layout.from_hf(tensors[name]).shape) != shape:
-            misfits.append(f"{name} {found}, wanted {shape}")
+        if name in tensors and (found := tensors[name].shape) != (fit := row.hf_shape(true_sizes)):
+            misfits.append(f"{name} {found}, wanted {fit}")
     if missing or unused or misfits:
         found_bad = [
             f"{len(names)} {what}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
@@ -136,10 +127,15 @@ def params_from_hf(
         ]
         raise CheckpointError(f"the weights in {source} do not fit its config: {'; '.join(found_bad)}")
 
-    def arrange(row) -> jnp.ndarray:  # type: ignore[no-untyped-def]
-        parts = [row.layout.from_hf(tensors[name]).astype(np.float32) for name in row.hf_names(config.sizes)]
-        value = np.stack(parts) if row.stacked else parts[0]
-        return jnp.asarray(pad_vocabulary(row, value, config.table_rows))
+    def arrange(row: Row) -> jnp.ndarray:
+        """One leaf, filled tensor by tensor, so that no more than it and one tensor lie on the host."""
+        if not row.stacked:
+            value = row.layout.from_hf(tensors[row.hf].read().astype(np.float32))
+            return jnp.asarray(pad_vocabulary(row, value, config.table_rows))
+        value = np.empty(row.shape(true_sizes), np.float32)
+        for layer, name in enumerate(row.hf_names(config.sizes)):
+            value[layer] = row.layout.from_hf(tensors[name].read())
+        return jnp.asarray(value)
 
     return map_rows(table, arrange)
 

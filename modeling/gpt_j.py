@@ -6,7 +6,7 @@ Source of the conventions: mesh-transformer-jax's checkpoint as torch transforme
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 from flax import nnx
@@ -17,7 +17,7 @@ from modeling.dot import dot
 from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
 from modeling.norm import layer_norm
 from modeling.rotary import rotate_pairs
-from modeling.table import Row
+from modeling.table import Row, Table
 
 _BLOCK = "transformer.h.{layer}."
 
@@ -116,8 +116,8 @@ class Block(Leaves):
 class GPTJ(nnx.Module):
     """The decoder up to its last norm, and its head."""
 
-    table = TABLE
-    block = Block
+    table: ClassVar[Table] = TABLE
+    block: ClassVar[type[Block]] = Block
 
     def __init__(self, config: GPTJConfig, key: jax.Array) -> None:
         self.embed = Leaves(self.table, "embed", config, key)

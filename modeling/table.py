@@ -57,6 +57,11 @@ class Row:
     def shape(self, sizes: Sizes) -> tuple[int, ...]:
         return tuple(prod(_length(letter, sizes) for letter in axis) for axis in self.axes.split())
 
+    def hf_shape(self, sizes: Sizes) -> tuple[int, ...]:
+        """Shape of the Hugging Face tensor: of one layer where ours is stacked."""
+        shape = self.shape(sizes)[1:] if self.stacked else self.shape(sizes)
+        return self.layout.to_hf(np.empty(shape, np.bool_)).shape
+
     def hf_names(self, sizes: Sizes) -> list[str]:
         return [self.hf.format(layer=layer) for layer in range(sizes["L"])] if self.stacked else [self.hf]
 

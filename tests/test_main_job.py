@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,8 @@ KNOBS = {"BASE_STEPS": "8", "TUNE_STEPS": "8", "SCORE_BYTES": "20000"}
 
 def launch(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
     """Run run.sh with the environment that runs these tests."""
-    env = {
-        **os.environ, **KNOBS, "XLA_FLAGS": "", "VENV": str(Path(sys.executable).parent.parent), **environment,
-    }  # fmt: skip
+    venv = str(Path(sys.executable).parent.parent)
+    env = {**os.environ, **KNOBS, "XLA_FLAGS": "", "CODE_CLIPPY_VENV": venv, **environment}
     return subprocess.run(
         ["bash", str(ROOT / "run.sh"), *words],
         cwd=cwd,
@@ -57,6 +57,7 @@ def test_scores_compare_four_models_on_the_same_held_out_bytes(job):
     values = {Path(name).name: row for name, row in scores["results"].items()}
     assert list(values) == ["base", "patched", "continued", "tuned"] and scores["split"] == "test"
     assert values["tuned"]["bits_per_byte"] < values["patched"]["bits_per_byte"]
+    assert values["continued"]["bits_per_byte"] < values["base"]["bits_per_byte"]
     assert values["tuned"]["tokens_per_byte"] < 0.8 * values["base"]["tokens_per_byte"]
 
 
@@ -90,29 +91,36 @@ def test_the_result_loads_in_torch(job):
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
 
 
-def test_a_killed_job_goes_on_with_the_step_it_was_in_and_a_finished_one_moves_aside(job):
-    folder, _ = job
-    (folder / ".done" / "report").unlink()
-    (folder / ".done" / "samples").unlink()
+def test_a_job_goes_on_with_the_step_it_was_in_and_a_finished_one_moves_aside(job, tmp_path):
+    folder = tmp_path / "main"
+    shutil.copytree(job[0], folder, symlinks=True)
+    for name in ("report", "samples", "corpus"):  # as if killed between a step's end and its mark
+        (folder / ".done" / name).unlink()
     again = launch("main", RUN_DIR=str(folder))
-    assert again.returncode == 0 and again.stdout.count("done before:") == 8
-    third = subprocess.run(["bash", "-n", str(ROOT / "run.sh")], check=False)
-    assert third.returncode == 0
+    assert again.returncode == 0 and again.stdout.count("done before:") == 7, again.stdout + again.stderr
+    other = launch("main", RUN_DIR=str(folder), BASE_STEPS="0")  # refused, but only after the finished run is safe
+    assert other.returncode == 2 and "--eval_steps is 0" in other.stderr
+    assert (tmp_path / "main.previous-1" / "report.html").is_file()
 
 
 def test_finetune_is_the_same_job_on_ones_own_code(job, source_tree, tmp_path):
-    """Flags are passed through; the model is the one that is named."""
-    done = launch(
-        "finetune", str(source_tree), "--model_name_or_path", str(job[0] / "base"), "--max_steps", "3", "--seed=7",
-        JOB_DIR=str(tmp_path / "job"),
-    )  # fmt: skip
+    """Paths are the caller's; flags are passed through; the model is the one that is named."""
+    (tmp_path / "my code").mkdir()
+    shutil.copytree(source_tree, tmp_path / "my code" / "project")
+    (tmp_path / "base").symlink_to(job[0] / "base")
+    words = ["finetune", "my code/project", "--model_name_or_path", "base", "--max_steps", "3", "--seed=7"]
+    done = launch(*words, cwd=tmp_path, RUN_DIR="my job")
     assert done.returncode == 0, done.stdout + done.stderr
-    resolved = json.loads((tmp_path / "job" / "tuned" / "run.json").read_text())
+    folder = tmp_path / "my job"
+    resolved = json.loads((folder / "tuned" / "run.json").read_text())
     assert resolved["max_steps"] == 3 and resolved["seed"] == 7
-    assert json.loads((tmp_path / "job" / "patched" / "tokenizer_patch.json").read_text())["source"] == str(
-        job[0] / "base"
-    )
-    assert (tmp_path / "job" / "report.html").is_file()
+    assert json.loads((folder / "patched" / "tokenizer_patch.json").read_text())["source"] == str(tmp_path / "base")
+    scores = json.loads((folder / "bits_per_byte.json").read_text())["results"]
+    assert [Path(name).name for name in scores] == ["base", "patched", "tuned"]
+    assert (folder / "report.html").is_file()
+    dry = launch(*words, "--dry_run", cwd=tmp_path, RUN_DIR="my job")
+    assert json.loads(dry.stdout)["max_steps"] == 3
+    assert (folder / ".done" / "report").exists()  # nothing was started, moved or marked
 
 
 @pytest.mark.parametrize(
@@ -121,6 +129,8 @@ def test_finetune_is_the_same_job_on_ones_own_code(job, source_tree, tmp_path):
         (["finetune"], "wants a folder of code first"),
         (["finetune", "--seed=3"], "wants a folder of code first"),
         (["finetune", "/nowhere"], "no folder at /nowhere"),
+        (["finetune", ".", "--learning_rat=3"], "did you mean --learning_rate?"),
+        (["finetune", ".", "--output_dir=x"], "finetune sets --output_dir itself"),
         (["fine-tune"], "unknown command fine-tune"),
     ],
 )

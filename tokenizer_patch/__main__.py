@@ -12,9 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from interface.errors import UserError, run
-from interface.files import claim, prepare_output, write_json
+from interface.files import prepare_output, write_json
 from interface.flags import flag, parse, required
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+MODEL_FILES = ("config.json", "model.safetensors", "generation_config.json", "tokenizer_patch.json", *TOKENIZER_FILES)
 HELD_OUT_BYTES = 2_000_000  # enough code for three digits of tokens per byte, two seconds of tokenising
 
 
@@ -60,6 +62,8 @@ def held_out_texts(data_dir: str | None, limit_bytes: int = HELD_OUT_BYTES) -> t
         total += len(text)
         if total > limit_bytes:
             break
+    if not total:
+        raise UserError(f"{where} holds no text; wanted some code to count tokens on")
     return where, texts
 
 
@@ -74,9 +78,9 @@ def patch(command: Patch) -> None:
     before = Tokenizer.load(source)
     before.require_rows(model.config.vocab_size, command.model_name_or_path)
     output_dir = Path(command.output_dir)
-    prepare_output(output_dir, overwrite=command.overwrite_output_dir)
-    claim(output_dir, "config.json", "model.safetensors", "generation_config.json", "tokenizer_patch.json")
-    claim(output_dir, "tokenizer.json", "tokenizer_config.json")
+    if output_dir.resolve() == source.resolve():
+        raise UserError(f"--output_dir is the model's own folder, {source}; give another, the source stays as it is")
+    prepare_output(output_dir, *MODEL_FILES, overwrite=command.overwrite_output_dir)
     new_ids = patch_tokenizer(source, output_dir, CLIPPY_TOKENS)
     patched = patch_params(model, new_ids, tab_id(before))
     save(output_dir, patched, eos_token_id=before.eos_token_id)
@@ -112,8 +116,7 @@ def train(command: Train) -> None:
 
     shards = shards_of(Path(command.data_dir), "train")
     output_dir = Path(command.output_dir)
-    prepare_output(output_dir, overwrite=command.overwrite_output_dir)
-    claim(output_dir, "tokenizer.json", "tokenizer_config.json")
+    prepare_output(output_dir, *TOKENIZER_FILES, overwrite=command.overwrite_output_dir)
     shape = collapse_runs if command.collapse_whitespace else str
     train_bpe(_until(map(shape, read_texts(shards)), command.max_bytes), command.vocab_size, output_dir)
     tokenizer = Tokenizer.load(output_dir)

@@ -49,7 +49,7 @@ def report(command: MakeReport) -> None:
 
     pace = sorted(row["tokens_per_second"] for row in train)[len(train) // 2]
     headlines = {"loss, last interval": f"{train[-1]['loss']:.3f}"} if train[-1]["loss"] is not None else {}
-    if held_out:
+    if held_out and held_out[-1]["loss"] is not None:
         headlines["loss on validation, last"] = f"{held_out[-1]['loss']:.3f}"
     headlines |= {"tokens a second, median": f"{pace:,.0f}", "tokens trained on": f"{train[-1]['tokens']:,}"}
     losses = {"train": line("loss", train)} | ({"validation": line("loss", held_out)} if held_out else {})
@@ -62,7 +62,10 @@ def report(command: MakeReport) -> None:
     tables: dict[str, list[dict[str, Any]]] = {}
     if command.scores:
         scores = _read(command.scores, "the output of python -m evaluation bits_per_byte")
-        values = {Path(name).name: score for name, score in scores["results"].items()}
+        short = {name: Path(name).name for name in scores["results"]}
+        if len(set(short.values())) < len(short):  # two models of one name: say where each lies
+            short = {name: name for name in short}
+        values = {short[name]: score for name, score in scores["results"].items()}
         bars = Bars(
             f"Held-out code: bits a byte ({scores['bytes']:,} bytes of {scores['split']})", "lower is better",
             {name: score["bits_per_byte"] for name, score in values.items()},
@@ -73,14 +76,18 @@ def report(command: MakeReport) -> None:
              "tokens a byte": f"{score['tokens_per_byte']:.4f}"}
             for name, score in values.items()
         ]  # fmt: skip
-        if run_dir.name in values:
-            headlines = {"bits a byte, held out": f"{values[run_dir.name]['bits_per_byte']:.3f}"} | headlines
+        mine = [score for name, score in scores["results"].items() if Path(name).resolve() == run_dir.resolve()]
+        if mine:
+            headlines = {"bits a byte, held out": f"{mine[0]['bits_per_byte']:.3f}"} | headlines
     if command.patch:
         patched = _read(command.patch, "a tokenizer_patch.json")
         headlines["tokens saved by the patch"] = f"{100 * patched['tokens_saved']:.1f} %"
     samples = []
     if command.samples:
-        samples = [json.loads(text) for text in Path(command.samples).read_text().splitlines()]
+        try:
+            samples = [json.loads(text) for text in Path(command.samples).read_text().splitlines()]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{command.samples} cannot be read ({error}); wanted JSON lines of samples") from error
     path = Path(command.output) if command.output else run_dir / "report.html"
     if path.parent == run_dir:
         claim(run_dir, path.name)

@@ -5,6 +5,8 @@ Every `*_steps` counts optimizer steps. A repeated flag: the last one wins.
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +62,7 @@ class TrainingArguments:
     adam_beta2: float = flag(0.999, "AdamW's decay of the second moment", "optimization")
     adam_epsilon: float = flag(1e-8, "AdamW's epsilon", "optimization")
     weight_decay: float = flag(0.0, "AdamW's weight decay; never on biases and norms", "optimization")
-    max_grad_norm: float = flag(1.0, "gradients are clipped to this global norm", "optimization")
+    max_grad_norm: float = flag(1.0, "gradients are clipped to this global norm; 0: not at all", "optimization")
 
     logging_steps: int = flag(100, "optimizer steps between two lines of metrics", "output")
     eval_steps: int | None = flag(None, "optimizer steps between evaluations; default: --save_steps", "output")
@@ -71,7 +73,7 @@ class TrainingArguments:
         "none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output"
     )
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
-    push_to_hub: bool = flag(False, "upload the final model to the Hugging Face Hub", "output")
+    push_to_hub: bool = flag(False, "not supported yet and refused; `hf upload OUTPUT_DIR` does it", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
 
     def __post_init__(self) -> None:
@@ -84,12 +86,30 @@ class TrainingArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise BadArguments(f"--{name} is {value}; wanted at least 1")
-        if self.learning_rate <= 0:
-            raise BadArguments(f"--learning_rate is {self.learning_rate}; wanted more than 0")
-        if not (self.model_name_or_path or self.config_name):
-            raise BadArguments("no model: name one with --model_name_or_path, or train one with --config_name")
+        ranges = {  # name: (wanted, whether it is so); not-a-number fulfils none
+            "learning_rate": ("more than 0", 0 < self.learning_rate < math.inf),
+            "warmup_steps": ("0 or more", self.warmup_steps >= 0),
+            "seed": ("0 or more", self.seed >= 0),
+            "adam_beta1": ("0 or more and less than 1", 0 <= self.adam_beta1 < 1),
+            "adam_beta2": ("0 or more and less than 1", 0 <= self.adam_beta2 < 1),
+            "adam_epsilon": ("more than 0", 0 < self.adam_epsilon < math.inf),
+            "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
+            "max_grad_norm": ("0 (no clipping) or more", 0 <= self.max_grad_norm < math.inf),
+        }
+        for name, (wanted, fulfilled) in ranges.items():
+            if not fulfilled:
+                raise BadArguments(f"--{name} is {getattr(self, name)}; wanted {wanted}")
+        if bool(self.model_name_or_path) == bool(self.config_name):
+            raise BadArguments(
+                "no model, or two: name one to fine-tune with --model_name_or_path, or one to train with --config_name"
+            )
         if self.config_name and not self.tokenizer_name:
             raise BadArguments("--config_name makes a new model; name its tokenizer with --tokenizer_name")
+        for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
+                     "cache_dir"):  # fmt: skip
+            value = getattr(self, name)
+            if value:  # a shell leaves the ~ of --output_dir=~/out to us
+                object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)
         self.trackers()
 
     def trackers(self) -> tuple[str, ...]:

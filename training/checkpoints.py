@@ -77,9 +77,10 @@ def restore(checkpoint: Path, abstract_state: Any) -> Any:
         try:
             return reader.restore((checkpoint / TRAIN_STATE).absolute(), abstract_state)
         except Exception as error:  # Orbax raises many kinds for a file that is cut short
+            cause = next(iter(str(error).splitlines()), type(error).__name__)
             raise ResumeRefused(
-                f"{checkpoint / TRAIN_STATE} cannot be read ({str(error).splitlines()[0]}); remove {checkpoint} to go "
-                "on from the checkpoint before it"
+                f"{checkpoint / TRAIN_STATE} cannot be read ({cause}); remove {checkpoint} to go on from the "
+                "checkpoint before it"
             ) from error
 
 

@@ -12,9 +12,8 @@ import jax
 import optax
 
 from data_processing.blocks import Blocks, in_order
-from interface.files import claim
 from interface.progress import Steps, duration, say, start_table
-from modeling.checkpoint import TOKENIZER_FILES, Model, load, save
+from modeling.checkpoint import Model, load, save
 from modeling.config import DecoderConfig
 from modeling.decoder import family, init_params
 from modeling.table import count_parameters
@@ -28,8 +27,6 @@ from training.preparation import Run
 from training.step import eval_step, initial_state, train_step
 from training.supply import Supply
 from training.trackers import open_trackers
-
-FINAL = ("config.json", "model.safetensors", "generation_config.json", *TOKENIZER_FILES)
 
 
 def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int) -> Path:
@@ -100,7 +97,6 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
         keep=arguments.save_total_limit,
         with_train_state=arguments.save_optimizer,
     )
-    claim(output_dir, "metrics.jsonl", *FINAL)
     log = MetricLog(output_dir, trackers, first_step)
     bar = Steps(max_steps, first_step)
     intervals = _Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
@@ -118,6 +114,7 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
                 log.write({"step": done, "kind": "eval"} | evaluate(state["params"]))
                 intervals.restart_clock()
             if saving:
+                intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
                 checkpoints.save(done, state)
         intervals.flush()
     finally:

@@ -14,8 +14,9 @@ def adamw(
     arguments: TrainingArguments, schedule: optax.Schedule, config: DecoderConfig
 ) -> optax.GradientTransformation:
     """Clip to a global norm, then AdamW (arXiv:1711.05101); no decay on biases and norms."""
+    clip = optax.clip_by_global_norm(arguments.max_grad_norm) if arguments.max_grad_norm else optax.identity()
     return optax.chain(
-        optax.clip_by_global_norm(arguments.max_grad_norm),
+        clip,
         optax.adamw(
             schedule,
             b1=arguments.adam_beta1,

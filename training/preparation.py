@@ -5,7 +5,9 @@ Nothing is written before the checks have passed; then the output folder is made
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +15,18 @@ from typing import Any, NamedTuple
 import jax
 
 from data_processing import dataset_script
-from interface.errors import OutputNotEmpty
-from interface.files import claim, prepare_output, write_json, written
+from interface.files import claim, lock, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import read_config, resolve
+from modeling.checkpoint import TOKENIZER_FILES, read_config, resolve, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
-from training.checkpoints import RUN_STATE, check_same_run, find_checkpoint
+from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint
 from training.supply import Supply
+
+FINAL = ("config.json", "model.safetensors", "generation_config.json", *TOKENIZER_FILES)
+# what the four families' configs call their rates of dropout
+DROPOUTS = ("embed_dropout", "attention_dropout", "resid_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 
 class Run(NamedTuple):
@@ -33,6 +38,7 @@ class Run(NamedTuple):
     checkpoint: Path | None
     global_batch: int
     identity: dict[str, Any]
+    held: int  # the lock of output_dir, for as long as the run lasts
 
 
 def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
@@ -58,21 +64,31 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
             f"Give --block_size {config.max_position_embeddings} or less"
         )
 
-    dropouts = {name: value for name, value in config.to_hf().items() if name.endswith("dropout") and value}
+    dropouts = {name: config.to_hf()[name] for name in DROPOUTS if config.to_hf().get(name)}
     if dropouts:
         raise UnsupportedConfig(f"{model} trains with dropout ({dropouts}), which is not computed here; set it to 0")
 
-    checkpoint = None
     output_dir = Path(arguments.output_dir)
+    for source in filter(None, (arguments.model_name_or_path, arguments.tokenizer_name, arguments.config_name)):
+        if Path(source).resolve().is_relative_to(output_dir.resolve()) and Path(source).exists():
+            raise BadArguments(
+                f"{source} lies in --output_dir {output_dir}, which this run writes; give another folder"
+            )
+    checkpoint = None
     if arguments.resume_from_checkpoint:
         checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
     global_batch = _global_batch(arguments, checkpoint)
     identity = _identity(arguments, config, tokenizer, schedule, global_batch)
     if checkpoint is not None:
         check_same_run(checkpoint, identity)
-    else:
-        _make_ready(arguments, output_dir)
-    claim(output_dir, "run.json", *(f"tokenize-{split}.log" for split in splits))
+    held = lock(output_dir)
+    names = ["run.json", "metrics.jsonl", *(f"tokenize-{split}.log" for split in splits), *FINAL]
+    if checkpoint is None or checkpoint.resolve().parent != output_dir.resolve():
+        _make_ready(arguments, output_dir, names)
+    for left in remains(output_dir):
+        if left.suffix == ".deleted":
+            shutil.rmtree(left, ignore_errors=True)
+    claim(output_dir, *names)
     write_json(output_dir / "run.json", arguments.resolved())
     supplies = {
         split: Supply(
@@ -85,22 +101,18 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         )
         for split in splits
     }
-    return Run(config, tokenizer_dir, supplies, checkpoint, global_batch, identity)
+    return Run(config, tokenizer_dir, supplies, checkpoint, global_batch, identity, held)
 
 
-def _make_ready(arguments: TrainingArguments, output_dir: Path) -> None:
+def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]) -> None:
     overwrite = arguments.overwrite_output_dir
-    if arguments.resume_from_checkpoint and output_dir.is_dir():
-        # A run that died before its first checkpoint: the same command starts again, its remains move aside.
-        ours = {*written(output_dir), "written.json"}
-        partial = {p.name for p in output_dir.glob(".ckpt-*.partial")}
-        overwrite |= {p.name for p in output_dir.iterdir() if not p.name.startswith("previous-")} <= ours | partial
-    try:
-        aside = prepare_output(output_dir, overwrite=overwrite)
-    except OutputNotEmpty:
-        if arguments.resume_from_checkpoint:
-            say(f"--resume_from_checkpoint: no checkpoint with a train state in {output_dir}")
-        raise
+    # A run that was killed before its first checkpoint: the same command starts again, its remains move aside.
+    finished = (output_dir / "config.json").exists() or checkpoints_in(output_dir)
+    if arguments.resume_from_checkpoint == "auto" and not finished:
+        ours = {*written(output_dir), "written.json", *(path.name for path in remains(output_dir))}
+        found = {path.name for path in output_dir.iterdir() if not path.name.startswith("previous-")}
+        overwrite |= found <= ours
+    aside = prepare_output(output_dir, *names, overwrite=overwrite)
     if aside:
         say(f"moved the earlier run in {output_dir} to {aside}")
 
@@ -129,7 +141,9 @@ def _identity(
         **{name: getattr(arguments, name) for name in ("block_size", "seed", "dtype", "text_column_name", *adam)},
         **{f"schedule.{name}": value for name, value in schedule.items()},
         "tokenizer": tokenizer.fingerprint,
-        "corpus": source["shards"],
+        "corpus": f"{len(source['shards'])} shards, {hashlib.sha256(repr(source['shards']).encode()).hexdigest()[:16]}",
+        "dataset_script": source["script"],
+        "model.weights": weights_fingerprint(arguments.model_name_or_path) if arguments.model_name_or_path else None,
         "global_batch": batch,
         "devices": jax.device_count(),
     }

@@ -82,7 +82,7 @@ def train_step(
         "loss": loss / jnp.maximum(weight, 1e-9),
         "weight": weight,
         "gradient_norm": norm,
-        "learning_rate": schedule(state["step"]),
+        "learning_rate": schedule(state["step"] - state["skipped"]),  # as the optimizer counts: updates
         "skipped": new["skipped"],
     }
     return new, metrics

@@ -182,6 +182,7 @@ def test_bad_rows_are_given_to_reject_and_unknown_meta_is_kept(tmp_path):
             b'{"meta": {}}',
             b'{"text": 5}',
             b"[]",
+            b'{"text": "a", "meta": "x"}',
             b"",
             b'{"text": "\xff"}',
             orjson.dumps(good),
@@ -195,7 +196,8 @@ def test_bad_rows_are_given_to_reject_and_unknown_meta_is_kept(tmp_path):
         (3, 'no "text" string'),
         (4, 'no "text" string'),
         (5, 'no "text" string'),
-        (7, "not JSON"),
+        (6, '"meta" is no object'),
+        (8, "not JSON"),
     ]
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from interface.errors import OutputNotEmpty
-from interface.files import claim, open_atomically, prepare_output, remove_tree, written
+from interface.files import claim, lock, open_atomically, prepare_output, remove_tree, written
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -34,10 +36,30 @@ def test_overwrite_moves_what_was_written_aside_and_touches_nothing_else(tmp_pat
     assert written(tmp_path) == []
 
 
-def test_overwrite_leaves_a_folder_alone_that_holds_only_the_users_files(tmp_path):
-    (tmp_path / "model.bin").write_text("the user's, though it has one of our names")
-    assert prepare_output(tmp_path, overwrite=True) is None
-    assert (tmp_path / "model.bin").exists()
+def test_a_users_file_with_one_of_our_names_is_never_overwritten(tmp_path):
+    (tmp_path / "model.bin").write_text("the user's")
+    (tmp_path / "notes.txt").write_text("the user's")
+    assert prepare_output(tmp_path, "config.json", overwrite=True) is None
+    for refuse in (lambda: prepare_output(tmp_path, "model.bin", overwrite=True), lambda: claim(tmp_path, "model.bin")):
+        with pytest.raises(OutputNotEmpty, match=r"holds model\.bin, which this toolkit did not write"):
+            refuse()
+    assert (tmp_path / "model.bin").read_text() == "the user's" and written(tmp_path) == ["config.json"]
+
+
+def test_what_a_kill_left_is_no_content(tmp_path):
+    (tmp_path / ".metrics.jsonl.77.partial").write_text("half")
+    (tmp_path / ".ckpt-5.partial").mkdir()
+    (tmp_path / ".ckpt-4.deleted").mkdir()
+    assert prepare_output(tmp_path, overwrite=False) is None
+
+
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_has_gone(tmp_path):
+    held = lock(tmp_path)
+    with pytest.raises(OutputNotEmpty, match="another run is writing to"):
+        lock(tmp_path)
+    os.close(held)
+    os.close(lock(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):

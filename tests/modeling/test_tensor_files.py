@@ -1,0 +1,248 @@
+"""Weights in every format, without torch; and files that lie."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import modeling
+from modeling.tensor_files import CheckpointError, open_tensors
+from tests.conftest import ROOT
+
+
+def same(one, two) -> bool:
+    return jax.tree.all(jax.tree.map(np.array_equal, one, two))
+
+
+@pytest.fixture(scope="module")
+def model(model_dir):
+    return modeling.load(model_dir)
+
+
+@pytest.fixture(scope="module")
+def tensors(model_dir):
+    return load_file(model_dir / "model.safetensors")
+
+
+@pytest.fixture
+def folder(model_dir, tmp_path):
+    """A model folder that has its config and no weights yet."""
+    (tmp_path / "config.json").write_text((model_dir / "config.json").read_text())
+    return tmp_path
+
+
+def torch_tensors(tensors, kind="float32"):
+    torch = pytest.importorskip("torch", reason="torch writes its own format; ./run.sh test installs it")
+    state = OrderedDict((name, torch.tensor(value).to(getattr(torch, kind))) for name, value in tensors.items())
+    state["transformer.h.0.attn.attention.bias"] = torch.ones(1, 1, 4, 4, dtype=torch.bool)  # an old mask buffer
+    state["lm_head.weight"] = state["transformer.wte.weight"]  # shares its storage
+    return torch, state
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
+def test_torchs_zip_format_is_read_without_torch(folder, tensors, kind):
+    torch, state = torch_tensors(tensors, kind)
+    torch.save(state, folder / "pytorch_model.bin")
+    script = (
+        "import sys, numpy, modeling\n"
+        "sys.modules['torch'] = None\n"
+        f"model = modeling.load({str(folder)!r})\n"
+        f"numpy.save({str(folder / 'found.npy')!r}, model.params['blocks']['up'])\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    wanted = [state[f"transformer.h.{layer}.mlp.c_fc.weight"].float().numpy() for layer in range(3)]
+    np.testing.assert_array_equal(np.load(folder / "found.npy"), np.stack(wanted))
+
+
+def test_strides_offsets_and_shards_are_followed(folder, tensors, model):
+    torch, state = torch_tensors(tensors)
+    name = "transformer.h.1.mlp.c_proj.weight"
+    state[name] = torch.cat([torch.zeros(5), state[name].T.contiguous().flatten()])[5:].reshape(53, 21).T
+    assert not state[name].is_contiguous() and state[name].storage_offset() == 5
+    names = sorted(state)
+    for number, part in enumerate((names[::2], names[1::2])):
+        torch.save({n: state[n] for n in part}, folder / f"pytorch_model-{number}.bin")
+    index = {n: f"pytorch_model-{i % 2}.bin" for i, n in enumerate(names)}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": index}))
+    assert same(modeling.load(folder).params, model.params)
+
+
+def test_sharded_safetensors_are_read(folder, tensors, model):
+    from safetensors.numpy import save_file
+
+    names = sorted(tensors)
+    for number in range(3):
+        save_file({n: tensors[n] for n in names[number::3]}, folder / f"model-{number}.safetensors")
+    index = {n: f"model-{i % 3}.safetensors" for i, n in enumerate(names)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    assert same(modeling.load(folder).params, model.params)
+
+
+def flax_tree(tensors):
+    """The tree that the Flax classes of transformers 4 wrote: kernels [in, out], scale, embedding."""
+    tree: dict = {}
+    for name, value in tensors.items():
+        *parents, last = name.split(".")
+        if last == "weight":
+            last = (
+                "embedding" if parents[-1] in ("wte", "wpe") else "scale" if parents[-1].startswith("ln_") else "kernel"
+            )
+            value = value.T if last == "kernel" else value
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = np.ascontiguousarray(value)
+    return tree
+
+
+def test_a_folder_with_only_a_flax_msgpack_is_read(folder, tensors, model):
+    from flax.serialization import msgpack_serialize
+
+    (folder / "flax_model.msgpack").write_bytes(msgpack_serialize(flax_tree(tensors)))
+    assert same(modeling.load(folder).params, model.params)
+
+
+def test_safetensors_come_before_msgpack_before_torch(model_dir, folder, tensors, model):
+    (folder / "flax_model.msgpack").write_bytes(b"junk")
+    (folder / "pytorch_model.bin").write_bytes(b"junk")
+    (folder / "model.safetensors").write_bytes((model_dir / "model.safetensors").read_bytes())
+    assert same(modeling.load(folder).params, model.params)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="not a flax msgpack"):
+        modeling.load(folder)
+
+
+class Attack:
+    """Unpickled by plain pickle, this runs a command."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def zip_with(path, payload: bytes, entries: dict[str, bytes] | None = None) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", payload)
+        for name, data in (entries or {}).items():
+            archive.writestr(name, data)
+
+
+def test_a_pickle_that_calls_something_is_refused_and_nothing_runs(folder):
+    zip_with(folder / "pytorch_model.bin", pickle.dumps({"x": Attack(folder / "owned")}))
+    with pytest.raises(
+        CheckpointError, match=r"asks for (posix|os)\.system, which no tensor is made of; nothing was run"
+    ):
+        modeling.load(folder)
+    assert not (folder / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins\ngetattr", "builtins\neval", "torch\nload", "torch\n_utils", "collections\nCounter"]
+)
+def test_every_other_name_is_refused(folder, name):
+    zip_with(folder / "pytorch_model.bin", b"c" + name.encode() + b"\n.")
+    with pytest.raises(CheckpointError, match="which no tensor is made of"):
+        open_tensors(folder)
+
+
+def rebuilt(offset, shape, strides, count=6) -> bytes:
+    """The pickle of one float32 tensor over a storage of `count` numbers, as torch writes it."""
+
+    class Name:
+        def __init__(self, module, name):
+            self.module, self.name = module, name
+
+    class Storage:
+        pass
+
+    class Tensor:
+        def __reduce__(self):
+            return Rebuild, (Storage(), offset, shape, strides, False, OrderedDict())
+
+    Rebuild, Float = Name("torch._utils", "_rebuild_tensor_v2"), Name("torch", "FloatStorage")
+
+    class Pickler(pickle._Pickler):
+        def save(self, thing, save_persistent_id=True):
+            if isinstance(thing, Name):
+                self.write(b"c" + thing.module.encode() + b"\n" + thing.name.encode() + b"\n")
+                return None
+            return super().save(thing, save_persistent_id)
+
+        def save_reduce(self, func, args, *rest, **more):
+            if isinstance(func, Name):
+                self.save(func)
+                self.save(args)
+                self.write(pickle.REDUCE)
+                return None
+            return super().save_reduce(func, args, *rest, **more)
+
+        def persistent_id(self, thing):
+            return ("storage", Float, "0", "cpu", count) if isinstance(thing, Storage) else None
+
+    file = io.BytesIO()
+    Pickler(file, 2).dump({"x": Tensor()})
+    return file.getvalue()
+
+
+def test_a_tensor_by_hand(folder):
+    data = np.arange(6, dtype=np.float32).tobytes()
+    zip_with(folder / "pytorch_model.bin", rebuilt(1, (2, 2), (1, 2)), {"archive/data/0": data})
+    np.testing.assert_array_equal(open_tensors(folder)["x"].read(), [[1, 3], [2, 4]])
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [(3, (2, 2), (2, 1)), (0, (7,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (9, 9), (9, 9))],
+)
+def test_a_tensor_that_reaches_outside_its_storage_is_refused(folder, offset, shape, strides):
+    zip_with(folder / "pytorch_model.bin", rebuilt(offset, shape, strides), {"archive/data/0": b"\0" * 24})
+    with pytest.raises(CheckpointError, match=r"reaches past its 6 stored numbers|a tensor that cannot be"):
+        open_tensors(folder)
+
+
+def test_a_storage_shorter_than_it_says_is_refused(folder):
+    zip_with(folder / "pytorch_model.bin", rebuilt(0, (6,), (1,)), {"archive/data/0": b"\0" * 8})
+    with pytest.raises(CheckpointError, match="wanted 24"):
+        open_tensors(folder)
+
+
+def test_a_safetensors_header_that_lies_is_refused(folder):
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 16)
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        modeling.load(folder)
+
+
+def test_a_msgpack_of_another_model_names_what_is_missing(folder):
+    from flax.serialization import msgpack_serialize
+
+    (folder / "flax_model.msgpack").write_bytes(msgpack_serialize({"encoder": {"kernel": np.zeros((2, 2))}}))
+    with pytest.raises(CheckpointError, match=r"missing: transformer\.h\.0.*unknown: .*encoder\.weight"):
+        modeling.load(folder)
+    (folder / "flax_model.msgpack").write_bytes(msgpack_serialize({"step": 3}))
+    with pytest.raises(CheckpointError, match="holds a int at step"):
+        modeling.load(folder)
+
+
+@pytest.mark.parametrize("junk", [b"", b"junk", b"\x80\x02junk", b"PK\x03\x04junk"])
+def test_junk_is_refused_in_every_format(folder, junk):
+    for name in ("model.safetensors", "flax_model.msgpack", "pytorch_model.bin"):
+        (folder / name).write_bytes(junk)
+        with pytest.raises(CheckpointError):
+            modeling.load(folder)
+        (folder / name).unlink()
+    with pytest.raises(CheckpointError, match="no weights in"):
+        modeling.load(folder)
