@@ -14,7 +14,7 @@ import numpy as np
 
 from data_processing.token_files import TokenFiles, Wait
 
-Batch = dict[str, np.ndarray]  # tokens, targets int32 [B, T]; loss_weights float32 [B, T]
+Batch = dict[str, np.ndarray]  # tokens, targets int32 [B, T]; loss_weights float32 [B, T]; rows int32 [B] to train
 
 
 @lru_cache(maxsize=8)
@@ -37,9 +37,10 @@ class Blocks:
         self._num_blocks: int | None = None
 
     def batch(self, step: int) -> Batch:
-        """The global batch of optimizer step `step`, counted from 0: arrays [global_batch, T]."""
+        """The global batch of optimizer step `step`, from 0: arrays [global_batch, T], and the rows' numbers."""
         first = step * self.global_batch
-        return stack([self.files.block(*self.locate(p)) for p in range(first, first + self.global_batch)])
+        batch = stack([self.files.block(*self.locate(p)) for p in range(first, first + self.global_batch)])
+        return batch | {"rows": np.arange(self.global_batch, dtype=np.int32)}
 
     def locate(self, position: int) -> tuple[int, int]:
         """The (window, block in it) of a position; waits until the window is there."""

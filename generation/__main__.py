@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from interface.errors import UserError, run
 from interface.files import write_text
@@ -78,8 +78,15 @@ def main() -> None:
         num_samples=command.num_samples,
         dtype=command.dtype,
     )
-    rows = [
-        {"task_id": task_id, "prompt": prompt, "completion": completion.text, "ended_by": completion.ended_by}
+    rows: list[dict[str, Any]] = [
+        {
+            "task_id": task_id,
+            "prompt": prompt,
+            "completion": completion.text,
+            "ended_by": completion.ended_by,
+            "num_tokens": len(completion.tokens),
+            "log_probability": completion.log_probability,
+        }
         for (task_id, prompt), samples in zip(tasks, completions, strict=True)
         for completion in samples
     ]

@@ -6,6 +6,8 @@ its batch: rows run in one fixed count, and each draws from a key of its own.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +22,7 @@ from interface.errors import UserError
 from modeling.config import DecoderConfig
 from modeling.decoder import extend, init_cache
 from modeling.layers import Cache
+from modeling.loss import cross_entropy
 from modeling.table import Params
 from tokenizer_patch.tokenizer import Tokenizer
 
@@ -45,11 +48,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Completion:
-    """What followed a prompt, cut before the stop string or end of text that ended it."""
+    """What followed a prompt, cut before the stop string or end of text that ended it.
+
+    `log_probability` is the sum over the tokens that end before the cut, in nats, under the model itself: neither
+    tempered nor cut to a nucleus (Codex, arXiv:2107.03374, section 3.3, ranks by its mean). The end is not counted.
+    """
 
     text: str
     tokens: tuple[int, ...]
     ended_by: Literal["end_of_text", "stop", "length"]
+    log_probability: float
+
+    @property
+    def mean_log_probability(self) -> float:
+        """Nats a token; 0 for an empty completion."""
+        return self.log_probability / max(len(self.tokens), 1)
 
 
 def complete(
@@ -110,16 +123,17 @@ def _decode(
         numbers_N[row] = task, sample
     chunks = -(-settings.max_new_tokens // CHUNK)
     logits_NV, cache = _prefill(config, params, tokens_NT, first_slot_N, bucket + chunks * CHUNK, dtype)
-    made_NT = np.zeros((ROWS, 0), np.int32)
+    made_NT, chances_NT = np.zeros((ROWS, 0), np.int32), np.zeros((ROWS, 0), np.float32)
     ended: dict[int, Completion] = {}
     for chunk in range(chunks):
-        new_NT, logits_NV, cache = _decode_chunk(
+        new_NT, new_chances_NT, logits_NV, cache = _decode_chunk(
             config, params, cache, logits_NV, first_slot_N, numbers_N, settings.seed, bucket + chunk * CHUNK,
             chunk * CHUNK, settings.temperature, settings.top_p, dtype, tokenizer.size,
         )  # fmt: skip
         made_NT = np.concatenate([made_NT, np.asarray(new_NT)], axis=1)[:, : settings.max_new_tokens]
+        chances_NT = np.concatenate([chances_NT, np.asarray(new_chances_NT)], axis=1)
         for row in set(range(len(batch))) - ended.keys():
-            completion = _cut(made_NT[row], tokenizer, settings)
+            completion = _cut(made_NT[row], chances_NT[row], tokenizer, settings)
             if completion.ended_by != "length" or made_NT.shape[1] == settings.max_new_tokens:
                 ended[row] = completion
         if len(ended) == len(batch):
@@ -127,15 +141,18 @@ def _decode(
     return [ended[row] for row in range(len(batch))]
 
 
-def _cut(ids: np.ndarray, tokenizer: Tokenizer, settings: Settings) -> Completion:
+def _cut(ids: np.ndarray, chances: np.ndarray, tokenizer: Tokenizer, settings: Settings) -> Completion:
     """Cut at the first end-of-text token or stop string, whichever comes first in the text."""
     ends = np.flatnonzero(ids == tokenizer.eos_token_id)
-    kept = tuple(int(i) for i in (ids[: ends[0]] if len(ends) else ids))
+    kept = tuple(ids[: ends[0]].tolist() if len(ends) else ids.tolist())
     text = tokenizer.decode(kept)
+    ended_by: Literal["end_of_text", "stop", "length"] = "end_of_text" if len(ends) else "length"
     places = [place for stop in settings.stop if (place := text.find(stop)) >= 0]
     if places:
-        return Completion(text[: min(places)], kept, "stop")
-    return Completion(text, kept, "end_of_text" if len(ends) else "length")
+        text, ended_by = text[: min(places)], "stop"
+        whole = bisect_right(range(len(kept)), len(text), key=lambda n: len(tokenizer.decode(kept[: n + 1])))
+        kept = kept[:whole]
+    return Completion(text, kept, ended_by, math.fsum(chances[: len(kept)].tolist()))
 
 
 @partial(jax.jit, static_argnums=(0, 4, 5))
@@ -161,21 +178,24 @@ def _decode_chunk(
     top_p: jax.Array,
     dtype: str,
     num_tokens: int,
-) -> tuple[jax.Array, jax.Array, Cache]:
-    """Decode CHUNK tokens a row: [N, CHUNK], the scores of the one after, and the cache."""
+) -> tuple[jax.Array, jax.Array, jax.Array, Cache]:
+    """Decode CHUNK tokens a row: [N, CHUNK], their log-probabilities, the scores of the one after, and the cache."""
 
     def key(numbers: jax.Array, place: jax.Array) -> jax.Array:
         mine = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), numbers[0]), numbers[1])
         return jax.random.fold_in(mine, place)
 
-    def one(carry: tuple[jax.Array, Cache], i: jax.Array) -> tuple[tuple[jax.Array, Cache], jax.Array]:
+    def one(
+        carry: tuple[jax.Array, Cache], i: jax.Array
+    ) -> tuple[tuple[jax.Array, Cache], tuple[jax.Array, jax.Array]]:
         logits_NV, cache = carry
         keys_N = jax.vmap(key, in_axes=(0, None))(numbers_N, already + i)
         # rows of the table beyond the tokenizer's ids (GPT-J has 143) stand for no text
         possible_NV = jnp.where(jnp.arange(logits_NV.shape[-1]) < num_tokens, logits_NV, jnp.finfo(jnp.float32).min)
         token_N = choose(possible_NV, keys_N, temperature, top_p)
+        chance_N = -cross_entropy(logits_NV, token_N)
         logits_NV, cache = extend(config, params, cache, token_N[:, None], slot + i, first_slot_N, dtype=dtype)
-        return (logits_NV, cache), token_N
+        return (logits_NV, cache), (token_N, chance_N)
 
-    (logits_NV, cache), tokens = jax.lax.scan(one, (logits_NV, cache), jnp.arange(CHUNK))
-    return tokens.T, logits_NV, cache
+    (logits_NV, cache), (tokens, chances) = jax.lax.scan(one, (logits_NV, cache), jnp.arange(CHUNK))
+    return tokens.T, chances.T, logits_NV, cache

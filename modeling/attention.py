@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from modeling.dot import dot
+from modeling.dropout import Dropout, drop
 from modeling.layers import LayerCache
 
 
@@ -27,7 +28,14 @@ def visible(
 
 
 def attend(
-    query_BTHK: jax.Array, key_BSHK: jax.Array, value_BSHK: jax.Array, seen_BTS: jax.Array, scale: float, dtype: str
+    query_BTHK: jax.Array,
+    key_BSHK: jax.Array,
+    value_BSHK: jax.Array,
+    seen_BTS: jax.Array,
+    scale: float,
+    dtype: str,
+    dropout: Dropout | None = None,
+    site: int = 0,
 ) -> jax.Array:
     """Weight values by the softmax of scaled scores over the keys that each query sees: float32 [B, T, H, K].
 
@@ -36,6 +44,7 @@ def attend(
     scores_BHTS = dot("BTHK,BSHK->BHTS", query_BTHK, key_BSHK, dtype) * scale
     scores_BHTS = jnp.where(seen_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
     weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1)  # float32: GPT-Neo's unscaled scores overflow a bfloat16 one
+    weights_BHTS = drop(weights_BHTS, dropout, "attention", site)
     return dot("BHTS,BSHK->BTHK", weights_BHTS, value_BSHK, dtype)
 
 
@@ -51,6 +60,8 @@ def self_attention(
     scale: float,
     dtype: str,
     window: int | None = None,
+    dropout: Dropout | None = None,
+    site: int = 0,
 ) -> tuple[jax.Array, LayerCache]:
     """Attend over this piece and what the cache holds before it; E is heads x head width.
 
@@ -64,5 +75,5 @@ def self_attention(
             for old, new in zip(cache, (key_BSHK, value_BSHK), strict=True)
         )
     seen_BTS = visible(slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), first_slot_B, window)
-    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, dtype)
+    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, dtype, dropout, site)
     return mixed_BTHK.reshape(B, T, -1), (key_BSHK, value_BSHK)

@@ -10,17 +10,19 @@ import json
 import re
 import shutil
 from fnmatch import fnmatch
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors.numpy import save as serialize
 
 from interface.files import open_atomically, write_json
 from modeling.config import DecoderConfig
 from modeling.decoder import config_from_hf, family
-from modeling.table import Params, Row, Table, hf_tensors, map_rows, pad_vocabulary
+from modeling.table import Params, Row, Table, hf_entries, hf_tensor, map_rows, pad_vocabulary
 from modeling.tensor_files import WEIGHT_FILES, CheckpointError, Tensors, open_tensors
 
 # Everything that a tokenizer may consist of. Copied as it is, so that a checkpoint's tokenizer is its source's.
@@ -147,10 +149,12 @@ def save(
     tokenizer_dir: str | Path | None = None,
     eos_token_id: int | None = None,
     dtype: str = "float32",
+    max_shard_size: str | int = "5GB",
 ) -> None:
     """Write config.json, model.safetensors, generation_config.json and the tokenizer's files into `folder`.
 
-    Each file is written beside and renamed. Tied heads and vocabulary padding are left out, as torch expects.
+    Weights beyond `max_shard_size` become shards with an index. Each file is written beside and
+    renamed. Tied heads and vocabulary padding are left out, as torch expects.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,17 +164,35 @@ def save(
     described = config.to_hf() | {"architectures": [kind.architecture], "dtype": dtype}
     described.pop("torch_dtype", None)  # the older name of dtype; two could disagree
     described |= {"bos_token_id": eos, "eos_token_id": eos}
-    tensors = {
-        name: value.astype(jnp.dtype(dtype))
-        for name, value in hf_tensors(kind.table, config.sizes, model.params, config.vocab_size)
-    }
-    with open_atomically(folder / "model.safetensors") as file:
-        # readers before transformers 5 refuse a file without this entry
-        file.write(serialize(tensors, metadata={"format": "pt"}))
+    _write_weights(folder, model, dtype, max_shard_size)
     write_json(folder / "config.json", described)
     write_json(folder / "generation_config.json", {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos})
     if tokenizer_dir is not None:
         copy_tokenizer(Path(tokenizer_dir), folder)
+
+
+def _write_weights(folder: Path, model: Model, dtype: str, max_shard_size: str | int) -> None:
+    """Write safetensors, one file's tensors in memory at a time."""
+    config = model.config
+    entries = hf_entries(family(config).table, config.sizes)
+    true_sizes = {**config.sizes, "V": config.vocab_size}
+    plan = split_state_dict_into_shards_factory(
+        {name: row.hf_shape(true_sizes) for name, (row, _) in entries.items()},
+        get_storage_size=lambda shape: prod(shape) * jnp.dtype(dtype).itemsize,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=max_shard_size,
+    )
+    for name, members in plan.filename_to_tensors.items():
+        tensors = {
+            member: hf_tensor(*entries[member], model.params, config.vocab_size).astype(jnp.dtype(dtype))
+            for member in members
+        }
+        with open_atomically(folder / name) as file:
+            # readers before transformers 5 refuse a file without this entry
+            file.write(serialize(tensors, metadata={"format": "pt"}))
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        write_json(folder / "model.safetensors.index.json", index)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from interface.errors import UserError
+from modeling.dropout import Rates
 
 VOCABULARY_MULTIPLE = 128  # the table is padded to this in memory: matrix units work in tiles of 128
 
@@ -38,6 +39,7 @@ class DecoderConfig(ABC):
     num_layers: int
     num_heads: int
     initializer_range: float
+    dropout: Rates
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:

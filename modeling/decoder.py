@@ -14,6 +14,7 @@ from flax import nnx
 
 from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
+from modeling.dropout import Dropout
 from modeling.layers import Cache
 from modeling.loss import cross_entropy
 from modeling.table import Params, Table
@@ -85,11 +86,21 @@ def logits(config: DecoderConfig, params: Params, tokens_BT: jax.Array, *, dtype
 
 
 def token_losses(
-    config: DecoderConfig, params: Params, tokens_BT: jax.Array, targets_BT: jax.Array, *, dtype: str
+    config: DecoderConfig,
+    params: Params,
+    tokens_BT: jax.Array,
+    targets_BT: jax.Array,
+    *,
+    dtype: str,
+    dropout_keys_B: jax.Array | None = None,
 ) -> jax.Array:
-    """-log probability of each target in nats, float32 [B, T]; padding rows of the vocabulary have no probability."""
+    """-log probability of each target in nats, float32 [B, T]; padding rows of the vocabulary have no probability.
+
+    With a key a row (modeling.dropout.row_keys) the config's dropout is on, else off.
+    """
+    dropout = None if dropout_keys_B is None else Dropout(config.dropout, dropout_keys_B)
     model = _module(config, params)
-    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype)
+    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype, dropout)
     logits_BTV = model.head(hidden_BTD, dtype)
     real_V = jnp.arange(logits_BTV.shape[-1]) < config.vocab_size
     return cross_entropy(jnp.where(real_V, logits_BTV, jnp.finfo(jnp.float32).min), targets_BT)

@@ -16,7 +16,8 @@ from flax import nnx
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
+from modeling.dropout import Dropout, Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Layout, Row
 
@@ -75,6 +76,7 @@ class GPT2Config(DecoderConfig):
             num_layers=want(hf, "n_layer"),
             num_heads=want(hf, "n_head"),
             initializer_range=hf.get("initializer_range", 0.02),
+            dropout=Rates(*(hf.get(name, 0.1) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
             intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want(hf, "n_layer"))),
@@ -97,18 +99,24 @@ class Block(Leaves):
         config: GPT2Config,
         scale: float,
         dtype: str,
+        dropout: Dropout | None,
+        layer: int,
     ) -> tuple[jax.Array, LayerCache]:
+        weights_site, attention_site, mlp_site = sites(layer)
         normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
         all_BTQE = dot("BTD,QED->BTQE", normed_BTD, self.query_key_value[...], dtype) + self.query_key_value_bias
         mixed_BTE, cache = self_attention(
             all_BTQE[:, :, 0], all_BTQE[:, :, 1], all_BTQE[:, :, 2], cache, slot, first_slot_B,
             num_heads=config.num_heads, scale=scale, dtype=dtype,
+            dropout=dropout, site=weights_site,
         )  # fmt: skip
-        x_BTD = x_BTD + dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
+        attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
+        x_BTD = x_BTD + drop(attended_BTD, dropout, "residual", attention_site)
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)
-        return x_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias, cache
+        down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
+        return x_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
 
 
 class GPT2(nnx.Module):
@@ -127,12 +135,14 @@ class GPT2(nnx.Module):
         first_slot_B: jax.Array | None,
         config: GPT2Config,
         dtype: str,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
         x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
+        x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, config.scales[layer], dtype)
+            return block(x, old, slot, first_slot_B, config, config.scales[layer], dtype, dropout, layer)
 
         x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache

@@ -14,7 +14,8 @@ from flax import nnx
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
+from modeling.dropout import Dropout, Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.rotary import rotate_pairs
 from modeling.table import Row, Table
@@ -70,6 +71,7 @@ class GPTJConfig(DecoderConfig):
             num_layers=want(hf, "n_layer"),
             num_heads=want(hf, "n_head"),
             initializer_range=hf.get("initializer_range", 0.02),
+            dropout=Rates(*(hf.get(name, 0.0) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
             intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             rotary_dim=rotary_dim,
@@ -91,7 +93,10 @@ class Block(Leaves):
         first_slot_B: jax.Array | None,
         config: GPTJConfig,
         dtype: str,
+        dropout: Dropout | None,
+        layer: int,
     ) -> tuple[jax.Array, LayerCache]:
+        weights_site, attention_site, mlp_site = sites(layer)
         position_BT = positions(slot, x_BTD.shape[1], first_slot_B)
         normed_BTD = layer_norm(x_BTD, self.norm_scale, self.norm_bias, config.layer_norm_epsilon)
         query_BTE, key_BTE, value_BTE = self.project(normed_BTD, dtype)
@@ -100,11 +105,14 @@ class Block(Leaves):
             rotate_pairs(key_BTE, position_BT, config.num_heads, config.rotary_dim),
             value_BTE, cache, slot, first_slot_B,
             num_heads=config.num_heads, scale=config.head_size**-0.5, dtype=dtype,
+            dropout=dropout, site=weights_site,
         )  # fmt: skip
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)
         attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype)
-        return x_BTD + attended_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias, cache
+        down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
+        attended_BTD = drop(attended_BTD, dropout, "residual", attention_site)
+        return x_BTD + attended_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
 
     def project(self, normed_BTD: jax.Array, dtype: str) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Query, key and value [B, T, E]."""
@@ -133,11 +141,13 @@ class GPTJ(nnx.Module):
         first_slot_B: jax.Array | None,
         config: GPTJConfig,
         dtype: str,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, dtype)
+            return block(x, old, slot, first_slot_B, config, dtype, dropout, layer)
 
-        x_BTD, cache = run_blocks(self.blocks, self.embed.tokens[tokens_BT], cache, config.num_layers, apply)
+        x_BTD = drop(self.embed.tokens[tokens_BT], dropout, "embed", 0)
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 
     def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:

@@ -14,7 +14,8 @@ from flax import nnx
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks
+from modeling.dropout import Dropout, Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Row
 
@@ -75,6 +76,7 @@ class GPTNeoConfig(DecoderConfig):
             num_layers=want(hf, "num_layers"),
             num_heads=want(hf, "num_heads"),
             initializer_range=hf.get("initializer_range", 0.02),
+            dropout=Rates(*(hf.get(name, 0.0) for name in ("embed_dropout", "attention_dropout", "resid_dropout"))),
             intermediate_size=hf.get("intermediate_size") or 4 * want(hf, "hidden_size"),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             windows=tuple(hf.get("window_size", 256) if kind == "local" else None for kind in kinds),
@@ -97,20 +99,26 @@ class Block(Leaves):
         config: GPTNeoConfig,
         window: int | None,
         dtype: str,
+        dropout: Dropout | None,
+        layer: int,
     ) -> tuple[jax.Array, LayerCache]:
+        weights_site, attention_site, mlp_site = sites(layer)
         normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
         query_BTE = dot("BTD,ED->BTE", normed_BTD, self.query[...], dtype)
         key_BTE = dot("BTD,ED->BTE", normed_BTD, self.key[...], dtype)
         value_BTE = dot("BTD,ED->BTE", normed_BTD, self.value[...], dtype)
         mixed_BTE, cache = self_attention(
             query_BTE, key_BTE, value_BTE, cache, slot, first_slot_B,
-            num_heads=config.num_heads, scale=1.0, window=window, dtype=dtype,  # GPT-Neo does not scale its scores
+            num_heads=config.num_heads, scale=1.0, window=window, dtype=dtype,
+            dropout=dropout, site=weights_site,  # GPT-Neo does not scale its scores
         )  # fmt: skip
-        x_BTD = x_BTD + dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
+        attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
+        x_BTD = x_BTD + drop(attended_BTD, dropout, "residual", attention_site)
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)  # float32: four times as fast as bfloat16 on a CPU
-        return x_BTD + dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias, cache
+        down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
+        return x_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
 
 
 class GPTNeo(nnx.Module):
@@ -129,12 +137,14 @@ class GPTNeo(nnx.Module):
         first_slot_B: jax.Array | None,
         config: GPTNeoConfig,
         dtype: str,
+        dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
         x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
+        x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, config.windows[layer], dtype)
+            return block(x, old, slot, first_slot_B, config, config.windows[layer], dtype, dropout, layer)
 
         x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache

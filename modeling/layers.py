@@ -49,6 +49,11 @@ def run_blocks(
     return x_BTD, tuple(caches)
 
 
+def sites(layer: int) -> tuple[int, int, int]:
+    """Where a layer drops: its attention weights, what attention adds, what the MLP adds; 0 is after the embeddings."""
+    return 3 * layer + 1, 3 * layer + 2, 3 * layer + 3
+
+
 def positions(slot: jax.Array, length: int, first_slot_B: jax.Array | None) -> jax.Array:
     """Position of each token in its own row: int32 [B or 1, T]; rows are padded on the left up to `first_slot_B`."""
     slot_T = slot + jnp.arange(length)

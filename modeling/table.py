@@ -130,12 +130,23 @@ def cut_vocabulary(row: Row, value: np.ndarray, rows: int) -> np.ndarray:
     return value[tuple(slice(rows) if axis == "V" else slice(None) for axis in row.axes.split())]
 
 
+def hf_entries(table: Table, sizes: Sizes) -> dict[str, tuple[Row, int | None]]:
+    """Every Hugging Face name, with its row and, where ours is stacked, its layer."""
+    return {
+        name: (row, layer if row.stacked else None) for row in table for layer, name in enumerate(row.hf_names(sizes))
+    }
+
+
+def hf_tensor(row: Row, layer: int | None, params: Params, vocabulary: int) -> np.ndarray:
+    """One tensor as Hugging Face has it: in its layout there, without vocabulary padding."""
+    leaf = get(params, row.path)
+    value = np.asarray(leaf if layer is None else leaf[layer])
+    if layer is None:  # no stacked row has a vocabulary axis
+        value = cut_vocabulary(row, value, vocabulary)
+    return np.ascontiguousarray(row.layout.to_hf(value))
+
+
 def hf_tensors(table: Table, sizes: Sizes, params: Params, vocabulary: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield every tensor under its Hugging Face name, in its layout there, without vocabulary padding."""
-    for row in table:
-        value = cut_vocabulary(row, np.asarray(get(params, row.path)), vocabulary)
-        if row.stacked:
-            for name, layer in zip(row.hf_names(sizes), value, strict=True):
-                yield name, np.ascontiguousarray(row.layout.to_hf(layer))
-        else:
-            yield row.hf, np.ascontiguousarray(row.layout.to_hf(value))
+    """Yield every tensor under its Hugging Face name."""
+    for name, (row, layer) in hf_entries(table, sizes).items():
+        yield name, hf_tensor(row, layer, params, vocabulary)

@@ -66,7 +66,13 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
         return placement.split(blocks.batch(step), microbatches)
 
     step_function = bind(
-        train_step, placement, config=config, optimizer=optimizer, schedule=schedule, dtype=arguments.dtype
+        train_step,
+        placement,
+        config=config,
+        optimizer=optimizer,
+        schedule=schedule,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
     )
     compiled = placement.compile_step(step_function, state, device_batch(first_step))
     evaluate = _evaluator(arguments, config, placement, run.supplies.get("validation"))

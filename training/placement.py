@@ -37,9 +37,9 @@ class DataParallel:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._replicated), tree)
 
     def split(self, batch: dict[str, np.ndarray], microbatches: int | None = None) -> dict[str, np.ndarray]:
-        """Share [rows, T] out as [devices, rows, T], or [devices, microbatches, rows, T] for a train step."""
+        """Share [rows, ...] out as [devices, rows, ...], or [devices, microbatches, rows, ...] for a train step."""
         lead = (self.num_devices,) if microbatches is None else (self.num_devices, microbatches)
-        return {name: array.reshape(*lead, -1, array.shape[-1]) for name, array in batch.items()}
+        return {name: array.reshape(*lead, -1, *array.shape[1:]) for name, array in batch.items()}
 
     def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
         """Compile a train step for these shapes; the old state's memory is reused for the new one."""

@@ -25,8 +25,6 @@ from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find
 from training.supply import Supply
 
 FINAL = ("config.json", "model.safetensors", "generation_config.json", *TOKENIZER_FILES)
-# what the four families' configs call their rates of dropout
-DROPOUTS = ("embed_dropout", "attention_dropout", "resid_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop")
 
 
 class Run(NamedTuple):
@@ -63,10 +61,6 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
             f"--block_size is {arguments.block_size}; {model} has {config.max_position_embeddings} positions. "
             f"Give --block_size {config.max_position_embeddings} or less"
         )
-
-    dropouts = {name: config.to_hf()[name] for name in DROPOUTS if config.to_hf().get(name)}
-    if dropouts:
-        raise UnsupportedConfig(f"{model} trains with dropout ({dropouts}), which is not computed here; set it to 0")
 
     output_dir = Path(arguments.output_dir)
     for source in filter(None, (arguments.model_name_or_path, arguments.tokenizer_name, arguments.config_name)):

@@ -15,6 +15,7 @@ import optax
 
 from modeling.config import DecoderConfig
 from modeling.decoder import token_losses
+from modeling.dropout import row_keys
 from modeling.table import Params
 
 State = dict[str, Any]  # params, optimizer, step, skipped
@@ -22,9 +23,13 @@ Batch = dict[str, jax.Array]
 Sum = Callable[[Any], Any]  # sums a tree over all devices
 
 
-def weighted_loss(config: DecoderConfig, params: Params, micro: Batch, dtype: str) -> tuple[jax.Array, jax.Array]:
+def weighted_loss(
+    config: DecoderConfig, params: Params, micro: Batch, dtype: str, dropout_keys_B: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Sum of weight * nll and sum of weights of one microbatch [B, T]."""
-    losses_BT = token_losses(config, params, micro["tokens"], micro["targets"], dtype=dtype)
+    losses_BT = token_losses(
+        config, params, micro["tokens"], micro["targets"], dtype=dtype, dropout_keys_B=dropout_keys_B
+    )
     return jnp.sum(losses_BT * micro["loss_weights"]), jnp.sum(micro["loss_weights"])
 
 
@@ -45,17 +50,21 @@ def train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     dtype: str,
+    seed: int,
     sum_over_devices: Sum,
 ) -> tuple[State, dict[str, jax.Array]]:
-    """Update once from this device's share of the global batch: arrays [microbatches, B, T].
+    """Update once from this device's share of the global batch: arrays [microbatches, B, T], rows [microbatches, B].
 
     A batch without weight, or gradients that are not finite, change nothing but the counts of steps and of skips.
     """
 
     def one(micro: Batch) -> tuple[tuple[jax.Array, jax.Array], Params]:
-        return jax.value_and_grad(lambda params: weighted_loss(config, params, micro, dtype), has_aux=True)(
-            state["params"]
-        )
+        keys_B = row_keys(seed, state["step"], micro["rows"]) if any(config.dropout) else None
+
+        def loss(params: Params) -> tuple[jax.Array, jax.Array]:
+            return weighted_loss(config, params, micro, dtype, keys_B)
+
+        return jax.value_and_grad(loss, has_aux=True)(state["params"])
 
     def add(total: Any, micro: Batch) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, one(micro)), None

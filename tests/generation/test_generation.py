@@ -109,6 +109,27 @@ def test_a_stop_string_cuts_the_text_wherever_the_tokens_end(parts):
     assert cut.ended_by == "stop" and cut.text == free.text[: free.text.index(stop)]
 
 
+def test_the_log_probability_is_the_models_own_over_the_tokens_that_end_before_the_cut(parts):
+    """Whatever the temperature and the nucleus; a token that reaches past the cut is not counted."""
+    config, params, tokenizer = parts
+    wish = {"max_new_tokens": 25, "temperature": 0.7, "top_p": 0.8, "seed": 3}
+    free = complete(config, params, tokenizer, PROMPTS[:2], Settings(**wish), num_samples=2)
+    stop = free[0][0].text[6:8]
+    cut = complete(config, params, tokenizer, PROMPTS[:2], Settings(**wish, stop=(stop,)), num_samples=2)
+    assert cut[0][0].ended_by == "stop"
+    for prompt, samples in zip(PROMPTS[:2] * 2, free + cut, strict=True):
+        for completion in samples:
+            ids = tokenizer.encode(prompt)
+            whole = jnp.array([[*ids, *completion.tokens]])
+            chances = np.asarray(jax.nn.log_softmax(modeling.logits(config, params, whole)))[0]
+            wanted = [chances[len(ids) - 1 + i, token] for i, token in enumerate(completion.tokens)]
+            assert completion.log_probability == pytest.approx(sum(wanted), rel=1e-4, abs=1e-4)
+            assert completion.mean_log_probability == pytest.approx(np.mean(wanted), rel=1e-4, abs=1e-4)
+            assert completion.text.startswith(tokenizer.decode(completion.tokens))
+    shorter = [len(tokenizer.decode(free[0][0].tokens[:n])) <= len(cut[0][0].text) for n in range(1, 26)]
+    assert len(cut[0][0].tokens) == sum(shorter)
+
+
 def test_end_of_text_ends_a_completion(parts):
     config, params, tokenizer = parts
     table = params["embed"]["tokens"]

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 import modeling
 from modeling.tensor_files import CheckpointError, open_tensors
-from tests.conftest import ROOT
+from tests.conftest import ROOT, command, succeed
 
 
 def same(one, two) -> bool:
@@ -246,3 +246,41 @@ def test_junk_is_refused_in_every_format(folder, junk):
         (folder / name).unlink()
     with pytest.raises(CheckpointError, match="no weights in"):
         modeling.load(folder)
+
+
+def test_weights_beyond_the_shard_size_become_shards_that_torch_loads(model, model_dir, tmp_path):
+    modeling.save(tmp_path, model, max_shard_size=20_000)
+    shards = sorted(path.name for path in tmp_path.glob("model-*.safetensors"))
+    assert len(shards) > 2 and not (tmp_path / "model.safetensors").exists()
+    assert same(modeling.load(tmp_path).params, model.params)
+    torch = pytest.importorskip("torch", reason="torch is the oracle; ./run.sh test installs it")
+    from transformers import AutoModelForCausalLM
+
+    one, two = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (tmp_path, model_dir))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("source", ["msgpack", "torch"])
+def test_convert_makes_a_folder_of_the_references_kind_loadable_in_torch(folder, tensors, model, tokenizer_dir, source):
+    if source == "msgpack":
+        from flax.serialization import msgpack_serialize
+
+        (folder / "flax_model.msgpack").write_bytes(msgpack_serialize(flax_tree(tensors)))
+    else:
+        torch, state = torch_tensors(tensors)
+        torch.save(state, folder / "pytorch_model.bin")
+    words = ["-m", "modeling", "convert", folder, folder / "out", "--tokenizer", tokenizer_dir]
+    assert str(folder / "out") in succeed(*words)
+    assert load_file(folder / "out" / "model.safetensors").keys() == tensors.keys()
+    pytest.importorskip("torch", reason="torch is the oracle; ./run.sh test installs it")
+    from transformers import AutoTokenizer, pipeline
+
+    said = pipeline("text-generation", model=str(folder / "out"))("def add(a, b):", max_new_tokens=5, do_sample=False)
+    assert said[0]["generated_text"].startswith("def add(a, b):")
+    assert len(AutoTokenizer.from_pretrained(folder / "out")) == 307
+
+
+def test_convert_refuses_a_folder_that_holds_something(model_dir, tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    done = command("-m", "modeling", "convert", model_dir, tmp_path)
+    assert done.returncode == 2 and "already holds 1 entries" in done.stderr

@@ -281,18 +281,6 @@ def test_a_tokenizer_larger_than_the_table_is_refused(model_dir, corpus, tmp_pat
         prepare(arguments(tmp_path / "small", corpus, tmp_path), {})
 
 
-def test_dropout_is_refused_and_not_ignored(model_dir, corpus, tmp_path):
-    shutil.copytree(model_dir, tmp_path / "model")
-    hf = json.loads((model_dir / "config.json").read_text())
-    (tmp_path / "model" / "config.json").write_text(json.dumps(hf | {"embed_dropout": 0.1}))
-    with pytest.raises(UserError, match=r"trains with dropout \({'embed_dropout': 0.1}\)"):
-        prepare(arguments(tmp_path / "model", corpus, tmp_path), {})
-    # what real GPT-Neo configs say of other heads is none of a decoder's dropout
-    real = hf | {"classifier_dropout": 0.1, "summary_first_dropout": 0.1}
-    (tmp_path / "model" / "config.json").write_text(json.dumps(real))
-    prepare(arguments(tmp_path / "model", corpus, tmp_path), {}).supplies["train"].wait_until_complete()
-
-
 def test_a_second_run_in_one_output_folder_is_refused(model_dir, corpus, tmp_path):
     first = prepare(arguments(model_dir, corpus, tmp_path), {})
     for supply in first.supplies.values():

@@ -35,7 +35,12 @@ def batch():
     weights = random.random((ROWS, T)).astype(np.float32) * (random.random((ROWS, T)) < 0.6)
     weights[3] = 0  # ragged: whole rows, and with them whole microbatches, weigh nothing
     weights[12:] *= 0.01
-    return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "loss_weights": weights.astype(np.float32)}
+    return {
+        "tokens": tokens[:, :-1],
+        "targets": tokens[:, 1:],
+        "loss_weights": weights.astype(np.float32),
+        "rows": np.arange(ROWS, dtype=np.int32),
+    }
 
 
 class FewerDevices(DataParallel):
@@ -53,7 +58,9 @@ class FewerDevices(DataParallel):
 
 def one_step(config, params, batch, devices, microbatches, optimizer):
     placement = FewerDevices(devices)
-    step = bind(train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, dtype="float32")
+    step = bind(
+        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, dtype="float32", seed=5
+    )
     shared = placement.split(batch, microbatches)
     state = initial_state(params, optimizer)
     return placement.compile_step(step, state, shared)(state, shared)
@@ -85,6 +92,21 @@ def test_a_row_of_weight_0_changes_nothing(config, params, batch):
     changed["targets"][3] = 6
     one, two = (one_step(config, params, b, 1, 2, optax.sgd(1.0))[0]["params"] for b in (batch, changed))
     assert jax.tree.all(jax.tree.map(np.array_equal, one, two))
+
+
+@pytest.mark.parametrize(("devices", "microbatches"), [(1, 4), (4, 1), (8, 2)])
+def test_dropout_is_the_same_however_the_batch_is_cut_up(params, batch, devices, microbatches):
+    """Masks come from (seed, step, layer, global row)."""
+    noisy = config_from_hf(
+        {**TINY, "initializer_range": 0.05, "embed_dropout": 0.1, "attention_dropout": 0.2, "resid_dropout": 0.3}
+    )
+    one, _ = one_step(noisy, params, batch, 1, 1, optax.sgd(1.0))
+    two, _ = one_step(noisy, params, batch, devices, microbatches, optax.sgd(1.0))
+    difference = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), one["params"], two["params"])
+    assert max(jax.tree.leaves(difference)) < 2e-6
+    still, _ = one_step(config_from_hf({**TINY, "initializer_range": 0.05}), params, batch, 1, 1, optax.sgd(1.0))
+    moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), one["params"], still["params"])
+    assert max(jax.tree.leaves(moved)) > 1e-3  # it does drop
 
 
 @pytest.mark.parametrize("kind", ["no weight", "not finite"])
