@@ -25,11 +25,13 @@ class Convert:
 
 
 def convert(command: Convert) -> None:
-    from modeling.checkpoint import TOKENIZER_FILES, load, resolve, save
+    from modeling.checkpoint import INDEX, TOKENIZER_FILES, load, plan_weights, resolve, save
 
     source, output_dir = resolve(command.source), Path(command.output_dir)
     model = load(source)
-    prepare_output(output_dir, "config.json", "generation_config.json", overwrite=command.overwrite_output_dir)
+    names = ["config.json", "generation_config.json", INDEX, *TOKENIZER_FILES]
+    names += plan_weights(model.config, command.dtype).filename_to_tensors
+    prepare_output(output_dir, *names, overwrite=command.overwrite_output_dir)
     save(output_dir, model, tokenizer_dir=command.tokenizer or source, dtype=command.dtype)
     if not any((output_dir / name).is_file() for name in TOKENIZER_FILES):
         print(f"note: {command.source} has no tokenizer; --tokenizer FOLDER adds one", file=sys.stderr)

@@ -12,7 +12,7 @@ import shutil
 from fnmatch import fnmatch
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +34,10 @@ TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
 )
+
+
+MAX_SHARD_SIZE = "5GB"  # as transformers
+INDEX = "model.safetensors.index.json"
 
 
 class Model(NamedTuple):
@@ -149,7 +153,7 @@ def save(
     tokenizer_dir: str | Path | None = None,
     eos_token_id: int | None = None,
     dtype: str = "float32",
-    max_shard_size: str | int = "5GB",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
 ) -> None:
     """Write config.json, model.safetensors, generation_config.json and the tokenizer's files into `folder`.
 
@@ -171,17 +175,22 @@ def save(
         copy_tokenizer(Path(tokenizer_dir), folder)
 
 
-def _write_weights(folder: Path, model: Model, dtype: str, max_shard_size: str | int) -> None:
-    """Write safetensors, one file's tensors in memory at a time."""
-    config = model.config
-    entries = hf_entries(family(config).table, config.sizes)
+def plan_weights(config: DecoderConfig, dtype: str = "float32", max_shard_size: str | int = MAX_SHARD_SIZE) -> Any:
+    """Which tensors go into which file: `filename_to_tensors`, and the index where there are several."""
     true_sizes = {**config.sizes, "V": config.vocab_size}
-    plan = split_state_dict_into_shards_factory(
-        {name: row.hf_shape(true_sizes) for name, (row, _) in entries.items()},
+    return split_state_dict_into_shards_factory(
+        {name: row.hf_shape(true_sizes) for name, (row, _) in hf_entries(family(config).table, config.sizes).items()},
         get_storage_size=lambda shape: prod(shape) * jnp.dtype(dtype).itemsize,
         filename_pattern="model{suffix}.safetensors",
         max_shard_size=max_shard_size,
     )
+
+
+def _write_weights(folder: Path, model: Model, dtype: str, max_shard_size: str | int) -> None:
+    """Write safetensors, one file's tensors in memory at a time."""
+    config = model.config
+    entries = hf_entries(family(config).table, config.sizes)
+    plan = plan_weights(config, dtype, max_shard_size)
     for name, members in plan.filename_to_tensors.items():
         tensors = {
             member: hf_tensor(*entries[member], model.params, config.vocab_size).astype(jnp.dtype(dtype))
@@ -192,7 +201,7 @@ def _write_weights(folder: Path, model: Model, dtype: str, max_shard_size: str |
             file.write(serialize(tensors, metadata={"format": "pt"}))
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
-        write_json(folder / "model.safetensors.index.json", index)
+        write_json(folder / INDEX, index)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

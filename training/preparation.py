@@ -17,14 +17,14 @@ import jax
 from data_processing import dataset_script
 from interface.files import claim, lock, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import TOKENIZER_FILES, read_config, resolve, weights_fingerprint
+from modeling.checkpoint import INDEX, TOKENIZER_FILES, plan_weights, read_config, resolve, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint
 from training.supply import Supply
 
-FINAL = ("config.json", "model.safetensors", "generation_config.json", *TOKENIZER_FILES)
+FINAL = ("config.json", "generation_config.json", INDEX, *TOKENIZER_FILES)
 
 
 class Run(NamedTuple):
@@ -76,7 +76,8 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
     if checkpoint is not None:
         check_same_run(checkpoint, identity)
     held = lock(output_dir)
-    names = ["run.json", "metrics.jsonl", *(f"tokenize-{split}.log" for split in splits), *FINAL]
+    logs = [f"tokenize-{split}.log" for split in splits]
+    names = ["run.json", "metrics.jsonl", *logs, *FINAL, *plan_weights(config).filename_to_tensors]
     if checkpoint is None or checkpoint.resolve().parent != output_dir.resolve():
         _make_ready(arguments, output_dir, names)
     for left in remains(output_dir):
