@@ -79,7 +79,7 @@ def build_corpus(trees: Sequence[SourceTree], output_dir: Path, num_train_shards
     write_json(partial / "manifest.json", manifest)
     sync_tree(partial)
     if output_dir.is_dir():
-        output_dir.rmdir()  # prepare_output made it, empty
+        output_dir.rmdir()  # only where it is empty
     partial.rename(output_dir)
     return manifest
 

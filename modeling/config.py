@@ -40,6 +40,8 @@ class DecoderConfig(ABC):
     num_heads: int
     initializer_range: float
     dropout: Rates
+    intermediate_size: int
+    layer_norm_epsilon: float
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:
@@ -77,4 +79,5 @@ class DecoderConfig(ABC):
             "D": self.hidden_size,
             "H": self.num_heads,
             "K": self.head_size,
+            "F": self.intermediate_size,
         }

@@ -55,8 +55,6 @@ IGNORED = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)", r"lm_head\.weight")
 class GPT2Config(DecoderConfig):
     """What the forward pass needs of a GPT-2 config.json; `scales[layer]` multiplies a layer's scores."""
 
-    intermediate_size: int
-    layer_norm_epsilon: float
     scales: tuple[float, ...]
 
     @classmethod
@@ -81,10 +79,6 @@ class GPT2Config(DecoderConfig):
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want(hf, "n_layer"))),
         )
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return super().sizes | {"F": self.intermediate_size}
 
 
 class Block(Leaves):

@@ -49,8 +49,6 @@ IGNORED = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias|causal_mask|embed_posi
 class GPTJConfig(DecoderConfig):
     """What the forward pass needs of a GPT-J config.json."""
 
-    intermediate_size: int
-    layer_norm_epsilon: float
     rotary_dim: int
 
     @classmethod
@@ -76,10 +74,6 @@ class GPTJConfig(DecoderConfig):
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             rotary_dim=rotary_dim,
         )
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return super().sizes | {"F": self.intermediate_size}
 
 
 class Block(Leaves):

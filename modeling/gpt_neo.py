@@ -50,8 +50,6 @@ IGNORED = (r"transformer\.h\.\d+\.attn\.attention\.(bias|masked_bias)", r"lm_hea
 class GPTNeoConfig(DecoderConfig):
     """What the forward pass needs of a GPT-Neo config.json; `windows[layer]` is None where attention is global."""
 
-    intermediate_size: int
-    layer_norm_epsilon: float
     windows: tuple[int | None, ...]
 
     @classmethod
@@ -81,10 +79,6 @@ class GPTNeoConfig(DecoderConfig):
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
             windows=tuple(hf.get("window_size", 256) if kind == "local" else None for kind in kinds),
         )
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return super().sizes | {"F": self.intermediate_size}
 
 
 class Block(Leaves):

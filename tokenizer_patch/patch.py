@@ -32,13 +32,13 @@ def patch_tokenizer(folder: Path, output_dir: Path, tokens: tuple[str, ...] = CL
 
     loaded = AutoTokenizer.from_pretrained(folder)
     before = len(loaded)
-    loaded.add_tokens([tokenizers_added_token(token) for token in tokens])
+    loaded.add_tokens([_added_token(token) for token in tokens])
     output_dir.mkdir(parents=True, exist_ok=True)
     loaded.save_pretrained(output_dir)
     return list(range(before, len(loaded)))
 
 
-def tokenizers_added_token(text: str) -> Any:
+def _added_token(text: str) -> Any:
     """A token matched as it stands: not stripped, not normalised, not only as a word, not special."""
     from tokenizers import AddedToken
 

@@ -17,7 +17,6 @@ from modeling.checkpoint import Model, load, save
 from modeling.config import DecoderConfig
 from modeling.decoder import family, init_params
 from modeling.table import count_parameters
-from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import TrainingArguments
 from training.checkpoints import Checkpoints, ResumeRefused, restore
 from training.metrics import MetricLog, peak_memory
@@ -33,7 +32,6 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
     """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder."""
     output_dir = Path(arguments.output_dir)
     config, checkpoint = run.config, run.checkpoint
-    tokenizer = Tokenizer.load(run.tokenizer_dir)
     resolved = arguments.resolved()
     trackers = open_trackers(arguments.trackers(), output_dir, resolved["run_name"], resolved)
 
@@ -97,7 +95,7 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
         output_dir,
         config=config,
         tokenizer_dir=run.tokenizer_dir,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=run.eos_token_id,
         identity=run.identity,
         resolved=resolved,
         keep=arguments.save_total_limit,
@@ -131,7 +129,7 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
     # --- Act 5: publish ----------------------------------------------------------------------------------------
     save(
         output_dir, Model(config, jax.device_get(state["params"])),
-        tokenizer_dir=run.tokenizer_dir, eos_token_id=tokenizer.eos_token_id,
+        tokenizer_dir=run.tokenizer_dir, eos_token_id=run.eos_token_id,
     )  # fmt: skip
     return output_dir
 
@@ -150,9 +148,10 @@ def _evaluator(
         sums = [mapped(params, placement.split(batch)) for batch in in_order(files, rows)]
         loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
         mean = loss / weight
-        say(f"eval: loss {mean:.4f}, perplexity {math.exp(min(mean, 700)):.2f}, {weight:.0f} tokens, "
+        perplexity = math.exp(min(mean, 700))  # beyond that a float overflows
+        say(f"eval: loss {mean:.4f}, perplexity {perplexity:.2f}, {weight:.0f} tokens, "
             f"{duration(time.monotonic() - started)}")  # fmt: skip
-        return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "eval_tokens": weight}
+        return {"loss": mean, "perplexity": perplexity, "eval_tokens": weight}
 
     return evaluate
 

@@ -32,6 +32,7 @@ class Run(NamedTuple):
 
     config: DecoderConfig
     tokenizer_dir: Path
+    eos_token_id: int
     supplies: dict[str, Supply]
     checkpoint: Path | None
     global_batch: int
@@ -96,7 +97,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         )
         for split in splits
     }
-    return Run(config, tokenizer_dir, supplies, checkpoint, global_batch, identity, held)
+    return Run(config, tokenizer_dir, tokenizer.eos_token_id, supplies, checkpoint, global_batch, identity, held)
 
 
 def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]) -> None:
