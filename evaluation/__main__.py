@@ -32,6 +32,7 @@ class BitsPerByte:
 def score(command: BitsPerByte) -> None:
     from data_processing.shards import read_texts, shards_of
     from data_processing.splits import EmptySplit
+    from modeling import execution
     from modeling.bits_per_byte import bits_per_byte
     from modeling.checkpoint import load, read_config, resolve
     from modeling.config import UnsupportedConfig
@@ -64,7 +65,7 @@ def score(command: BitsPerByte) -> None:
             [(ids, len(text.encode())) for ids, text in zip(encoded, texts, strict=True)],
             eos_token_id=tokenizer.eos_token_id,
             block_size=block_size,
-            dtype=command.dtype,
+            how=execution.choose(model.config, command.dtype),
         )
         results[name] = {"bits_per_byte": value, "tokens_per_byte": sum(map(len, encoded)) / num_bytes}
         print(f"  {value:.4f} bits a byte, {results[name]['tokens_per_byte']:.4f} tokens a byte  {name}")

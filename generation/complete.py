@@ -21,6 +21,7 @@ from generation.sampling import choose
 from interface.errors import UserError
 from modeling.config import DecoderConfig
 from modeling.decoder import extend, init_cache
+from modeling.execution import Precision
 from modeling.layers import Cache
 from modeling.loss import cross_entropy
 from modeling.table import Params
@@ -73,7 +74,7 @@ def complete(
     settings: Settings,
     *,
     num_samples: int = 1,
-    dtype: str = "float32",
+    dtype: Precision = "float32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[list[Completion]]:
     """Sample `num_samples` completions of each prompt.  Raises: PromptTooLong."""
@@ -110,7 +111,7 @@ def _decode(
     batch: Sequence[tuple[int, int]],
     bucket: int,
     settings: Settings,
-    dtype: str,
+    dtype: Precision,
 ) -> list[Completion]:
     """Run one batch of (prompt, sample) jobs of one bucket to its end."""
     tokens_NT = np.full((ROWS, bucket), tokenizer.eos_token_id, np.int32)
@@ -157,7 +158,7 @@ def _cut(ids: np.ndarray, chances: np.ndarray, tokenizer: Tokenizer, settings: S
 
 @partial(jax.jit, static_argnums=(0, 4, 5))
 def _prefill(
-    config: DecoderConfig, params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array, slots: int, dtype: str
+    config: DecoderConfig, params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array, slots: int, dtype: Precision
 ) -> tuple[jax.Array, Cache]:
     cache = init_cache(config, tokens_NT.shape[0], slots, dtype)
     return extend(config, params, cache, tokens_NT, jnp.int32(0), first_slot_N, dtype=dtype)
@@ -176,7 +177,7 @@ def _decode_chunk(
     already: jax.Array,
     temperature: jax.Array,
     top_p: jax.Array,
-    dtype: str,
+    dtype: Precision,
     num_tokens: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Cache]:
     """Decode CHUNK tokens a row: [N, CHUNK], their log-probabilities, the scores of the one after, and the cache."""

@@ -1,13 +1,24 @@
-"""Attention: which positions a query sees, and the weighted sum over them, with or without a cache."""
+"""Attention: which positions a query sees, and the weighted sum over them, with or without a cache.
+
+One function, four ways to compute it (modeling.execution): `plain` writes all T x T scores; `blocked` takes 128
+queries at a time with only the keys that they may see, so that its work grows with T x window, and is half of plain's
+where attention is global; `cudnn` and `splash` are kernels (modeling.attention_kernels). Decoding over a cache, where
+one query meets all keys, is always plain.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from modeling.attention_kernels import cudnn_attention, splash_attention
 from modeling.dot import dot
 from modeling.dropout import Dropout, drop
-from modeling.layers import LayerCache
+from modeling.layers import LayerCache, Pass
+
+BLOCK = 128  # queries a block: the side of a matrix unit; of 64, 128 and 256 the fastest on a CPU (docs/log.md)
 
 
 def visible(
@@ -32,10 +43,10 @@ def attend(
     key_BSHK: jax.Array,
     value_BSHK: jax.Array,
     seen_BTS: jax.Array,
-    scale: float,
+    scale: float | jax.Array,
     dtype: str,
     dropout: Dropout | None = None,
-    site: int = 0,
+    site: tuple[Any, ...] = (0,),
 ) -> jax.Array:
     """Weight values by the softmax of scaled scores over the keys that each query sees: float32 [B, T, H, K].
 
@@ -44,7 +55,7 @@ def attend(
     scores_BHTS = dot("BTHK,BSHK->BHTS", query_BTHK, key_BSHK, dtype) * scale
     scores_BHTS = jnp.where(seen_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
     weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1)  # float32: GPT-Neo's unscaled scores overflow a bfloat16 one
-    weights_BHTS = drop(weights_BHTS, dropout, "attention", site)
+    weights_BHTS = drop(weights_BHTS, dropout, "attention", *site)
     return dot("BHTS,BSHK->BTHK", weights_BHTS, value_BSHK, dtype)
 
 
@@ -53,27 +64,56 @@ def self_attention(
     key_BTE: jax.Array,
     value_BTE: jax.Array,
     cache: LayerCache | None,
-    slot: jax.Array,
-    first_slot_B: jax.Array | None,
+    this: Pass,
     *,
     num_heads: int,
-    scale: float,
-    dtype: str,
+    scale: float | jax.Array,
     window: int | None = None,
-    dropout: Dropout | None = None,
-    site: int = 0,
-) -> tuple[jax.Array, LayerCache]:
+    site: Any = 0,
+) -> tuple[jax.Array, LayerCache | None]:
     """Attend over this piece and what the cache holds before it; E is heads x head width.
 
-    Returns the mixed values [B, T, E], and the keys and values up to here for the next piece.
+    Returns the mixed values [B, T, E] and, where there was a cache, the one for the next piece.
     """
     B, T, _ = query_BTE.shape
-    query_BTHK, key_BSHK, value_BSHK = (x.reshape(B, T, num_heads, -1) for x in (query_BTE, key_BTE, value_BTE))
-    if cache is not None:
-        key_BSHK, value_BSHK = (
-            jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, slot, 0, 0))
-            for old, new in zip(cache, (key_BSHK, value_BSHK), strict=True)
-        )
-    seen_BTS = visible(slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), first_slot_B, window)
-    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, dtype, dropout, site)
+    query_BTHK, key_BTHK, value_BTHK = (x.reshape(B, T, num_heads, -1) for x in (query_BTE, key_BTE, value_BTE))
+    if cache is None:
+        mixed_BTHK = _attend_whole(query_BTHK, key_BTHK, value_BTHK, this, scale, window, site)
+        return mixed_BTHK.reshape(B, T, -1), None
+    key_BSHK, value_BSHK = (
+        jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, this.slot, 0, 0))
+        for old, new in zip(cache, (key_BTHK, value_BTHK), strict=True)
+    )
+    seen_BTS = visible(this.slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), this.first_slot_B, window)
+    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, this.how.dtype)
     return mixed_BTHK.reshape(B, T, -1), (key_BSHK, value_BSHK)
+
+
+def _attend_whole(
+    query_BTHK: jax.Array,
+    key_BTHK: jax.Array,
+    value_BTHK: jax.Array,
+    this: Pass,
+    scale: float | jax.Array,
+    window: int | None,
+    site: Any,
+) -> jax.Array:
+    """Attention among the tokens of whole rows, in the way that `this.how` names."""
+    T = query_BTHK.shape[1]
+    way, segments_BT = this.how.attention, this.segment_ids_BT
+    if way in ("cudnn", "splash") and not (this.dropout and this.dropout.rates.attention):
+        # a kernel multiplies nothing but queries and keys; scaled in float32, then rounded
+        kernel = cudnn_attention if way == "cudnn" else splash_attention
+        return kernel(query_BTHK * scale, key_BTHK, value_BTHK, segments_BT, window, this.how.dtype)
+    blocks = []
+    size = T if way == "plain" else BLOCK  # a kernel has no place to drop weights: then in blocks
+    for first in range(0, T, size):
+        end = min(first + size, T)
+        start = 0 if way == "plain" or window is None else max(0, first - window + 1)
+        stop = T if way == "plain" else end
+        seen_BTS = visible(jnp.arange(first, end), jnp.arange(start, stop), None, window)
+        if segments_BT is not None:
+            seen_BTS &= segments_BT[:, first:end, None] == segments_BT[:, None, start:stop]
+        rows = query_BTHK[:, first:end], key_BTHK[:, start:stop], value_BTHK[:, start:stop]
+        blocks.append(attend(*rows, seen_BTS, scale, this.how.dtype, this.dropout, (site, first)))
+    return jnp.concatenate(blocks, axis=1)

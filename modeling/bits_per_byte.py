@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from modeling.config import DecoderConfig
-from modeling.decoder import token_losses
+from modeling.decoder import PLAIN, token_losses
+from modeling.execution import Execution
 from modeling.table import Params
 
 ROWS = 16  # blocks a pass
@@ -24,9 +25,9 @@ ROWS = 16  # blocks a pass
 
 @partial(jax.jit, static_argnums=(0, 5))
 def _loss(
-    config: DecoderConfig, params: Params, tokens: jax.Array, targets: jax.Array, weights: jax.Array, dtype: str
+    config: DecoderConfig, params: Params, tokens: jax.Array, targets: jax.Array, weights: jax.Array, how: Execution
 ) -> jax.Array:
-    return jnp.sum(token_losses(config, params, tokens, targets, dtype=dtype) * weights)
+    return jnp.sum(token_losses(config, params, tokens, targets, how=how) * weights)
 
 
 def bits_per_byte(
@@ -36,7 +37,7 @@ def bits_per_byte(
     *,
     eos_token_id: int,
     block_size: int,
-    dtype: str = "float32",
+    how: Execution = PLAIN,
 ) -> float:
     """Sum of -log2 probability over documents (their end-of-text included) / their UTF-8 bytes.
 
@@ -61,10 +62,10 @@ def bits_per_byte(
     for block in blocks():
         batch.append(block)
         if len(batch) == ROWS:
-            nats.append(_loss(config, params, *map(np.stack, zip(*batch)), dtype))
+            nats.append(_loss(config, params, *map(np.stack, zip(*batch)), how))
             batch = []
     if batch:
         empty = tuple(np.zeros_like(part) for part in batch[0])
         batch += [empty] * (ROWS - len(batch))  # type: ignore[list-item]
-        nats.append(_loss(config, params, *map(np.stack, zip(*batch)), dtype))
+        nats.append(_loss(config, params, *map(np.stack, zip(*batch)), how))
     return math.fsum(float(x) for x in nats) / (math.log(2) * total_bytes)

@@ -29,7 +29,7 @@ def _scatter(parts: np.ndarray) -> np.ndarray:
 
 
 _FUSED = Row(
-    "blocks.query_value_key", "transformer.h.{layer}.attn.qkv_proj.weight", "L 3 HK D", "initializer_range", True,
+    "blocks.query_value_key", "transformer.h.{layer}.attn.qkv_proj.weight", "L 3 HK D", "initializer_range", "matrix",
     Layout(_gather, _scatter),
 )  # fmt: skip
 _SPLIT = ("blocks.query", "blocks.key", "blocks.value")

@@ -30,6 +30,7 @@ class DecoderConfig(ABC):
     """Sizes shared by all families. Hashable, so that jit can take it as a static argument.
 
     `hf` is the config.json it came from, as canonical text: entries that we do not interpret survive a round trip.
+    `windows[layer]` is how many positions a query of that layer sees, counting its own; None: all before it.
     """
 
     hf: str
@@ -42,6 +43,7 @@ class DecoderConfig(ABC):
     dropout: Rates
     intermediate_size: int
     layer_norm_epsilon: float
+    windows: tuple[int | None, ...]
 
     def __post_init__(self) -> None:
         if self.hidden_size % self.num_heads:

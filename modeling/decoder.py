@@ -15,9 +15,12 @@ from flax import nnx
 from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.dropout import Dropout
-from modeling.layers import Cache
-from modeling.loss import cross_entropy
+from modeling.execution import Execution, Precision
+from modeling.layers import Cache, Pass, positions
+from modeling.loss import chunked, cross_entropy
 from modeling.table import Params, Table
+
+PLAIN = Execution()
 
 
 class Family(NamedTuple):
@@ -78,11 +81,22 @@ def init_cache(config: DecoderConfig, rows: int, slots: int, dtype: str) -> Cach
     return tuple((jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers))
 
 
-def logits(config: DecoderConfig, params: Params, tokens_BT: jax.Array, *, dtype: str = "float32") -> jax.Array:
-    """Scores of the next token at each position: float32 [B, T, V], V without padding."""
+def logits(
+    config: DecoderConfig,
+    params: Params,
+    tokens_BT: jax.Array,
+    *,
+    how: Execution = PLAIN,
+    positions_BT: jax.Array | None = None,
+    segment_ids_BT: jax.Array | None = None,
+) -> jax.Array:
+    """Scores of the next token at each position: float32 [B, T, V], V without padding.
+
+    Positions run 0..T-1 where none are given. With segment ids, a token sees its own segment only.
+    """
     model = _module(config, params)
-    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype)
-    return model.head(hidden_BTD, dtype)[..., : config.vocab_size]
+    hidden_BTD, _ = model.hidden(tokens_BT, None, _whole(tokens_BT, how, positions_BT, segment_ids_BT, None), config)
+    return model.head(hidden_BTD, how.dtype)[..., : config.vocab_size]
 
 
 def token_losses(
@@ -91,7 +105,9 @@ def token_losses(
     tokens_BT: jax.Array,
     targets_BT: jax.Array,
     *,
-    dtype: str,
+    how: Execution = PLAIN,
+    positions_BT: jax.Array | None = None,
+    segment_ids_BT: jax.Array | None = None,
     dropout_keys_B: jax.Array | None = None,
 ) -> jax.Array:
     """-log probability of each target in nats, float32 [B, T]; padding rows of the vocabulary have no probability.
@@ -100,10 +116,30 @@ def token_losses(
     """
     dropout = None if dropout_keys_B is None else Dropout(config.dropout, dropout_keys_B)
     model = _module(config, params)
-    hidden_BTD, _ = model.hidden(tokens_BT, None, jnp.int32(0), None, config, dtype, dropout)
-    logits_BTV = model.head(hidden_BTD, dtype)
-    real_V = jnp.arange(logits_BTV.shape[-1]) < config.vocab_size
-    return cross_entropy(jnp.where(real_V, logits_BTV, jnp.finfo(jnp.float32).min), targets_BT)
+    this = _whole(tokens_BT, how, positions_BT, segment_ids_BT, dropout)
+    hidden_BTD, _ = model.hidden(tokens_BT, None, this, config)
+
+    def losses(hidden_BTD: jax.Array, targets_BT: jax.Array) -> jax.Array:
+        logits_BTV = model.head(hidden_BTD, how.dtype)
+        real_V = jnp.arange(logits_BTV.shape[-1]) < config.vocab_size
+        return cross_entropy(jnp.where(real_V, logits_BTV, jnp.finfo(jnp.float32).min), targets_BT)
+
+    if how.logits_alive is None:
+        return losses(hidden_BTD, targets_BT)
+    return chunked(losses, hidden_BTD, targets_BT, max(how.logits_alive // config.table_rows, 1))
+
+
+def _whole(
+    tokens_BT: jax.Array,
+    how: Execution,
+    positions_BT: jax.Array | None,
+    segment_ids_BT: jax.Array | None,
+    dropout: Dropout | None,
+) -> Pass:
+    """A pass over whole rows, without a cache."""
+    if positions_BT is None:
+        positions_BT = jnp.arange(tokens_BT.shape[1])[None]
+    return Pass(how, positions_BT, segment_ids_BT=segment_ids_BT, dropout=dropout)
 
 
 def extend(
@@ -114,12 +150,14 @@ def extend(
     slot: jax.Array,
     first_slot_B: jax.Array,
     *,
-    dtype: str,
+    dtype: Precision,
 ) -> tuple[jax.Array, Cache]:
     """Write T more tokens a row into the cache at `slot`; return the last one's scores [B, V] and the new cache.
 
     Rows are padded on the left: row b holds tokens from `first_slot_B[b]` on, so all rows share one `slot`.
     """
     model = _module(config, params)
-    hidden_BTD, cache = model.hidden(tokens_BT, cache, slot, first_slot_B, config, dtype)
+    position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
+    this = Pass(Execution(dtype), position_BT, slot, first_slot_B)
+    hidden_BTD, cache = model.hidden(tokens_BT, cache, this, config)
     return model.head(hidden_BTD[:, -1:], dtype)[:, 0, : config.vocab_size], cache

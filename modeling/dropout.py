@@ -35,11 +35,13 @@ def row_keys(seed: int, step: jax.Array, row_B: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, row_B)
 
 
-def drop(x: jax.Array, dropout: Dropout | None, kind: Kind, site: int) -> jax.Array:
-    """Zero a share of `x` [B, ...] and scale up the rest; `site` tells the places of one pass apart."""
+def drop(x: jax.Array, dropout: Dropout | None, kind: Kind, *site: int | jax.Array) -> jax.Array:
+    """Zero a share of `x` [B, ...] and scale up the rest; the numbers of `site` tell the places of one pass apart."""
     rate = getattr(dropout.rates, kind) if dropout else 0.0
     if dropout is None or not rate:
         return x
-    keys_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(dropout.keys_B, site)
+    keys_B = dropout.keys_B
+    for number in site:
+        keys_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, number)
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys_B)
     return jnp.where(kept, x / (1 - rate), 0.0)

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.dropout import Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, Pass, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Layout, Row
 
@@ -28,24 +29,24 @@ _FUSED = Layout(  # [D, 3E] -> [3, E, D]: query, key, value
 )
 _FUSED_BIAS = Layout(lambda b: b.reshape(3, -1), lambda b: b.reshape(-1))
 
-#      path                 hf name                            axes        init                 decay  layout
+#      path                 hf name                            axes        init                 kind  layout
 TABLE = (
-    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", True),
-    Row("embed.positions", "transformer.wpe.weight", "P D", "initializer_range", True),
-    Row("blocks.norm_1_scale", _BLOCK + "ln_1.weight", "L D", "ones", False),
-    Row("blocks.norm_1_bias", _BLOCK + "ln_1.bias", "L D", "zeros", False),
-    Row("blocks.query_key_value", _BLOCK + "attn.c_attn.weight", "L 3 HK D", "initializer_range", True, _FUSED),
-    Row("blocks.query_key_value_bias", _BLOCK + "attn.c_attn.bias", "L 3 HK", "zeros", False, _FUSED_BIAS),
-    Row("blocks.out", _BLOCK + "attn.c_proj.weight", "L D HK", "initializer_range", True, _TRANSPOSED),
-    Row("blocks.out_bias", _BLOCK + "attn.c_proj.bias", "L D", "zeros", False),
-    Row("blocks.norm_2_scale", _BLOCK + "ln_2.weight", "L D", "ones", False),
-    Row("blocks.norm_2_bias", _BLOCK + "ln_2.bias", "L D", "zeros", False),
-    Row("blocks.up", _BLOCK + "mlp.c_fc.weight", "L F D", "initializer_range", True, _TRANSPOSED),
-    Row("blocks.up_bias", _BLOCK + "mlp.c_fc.bias", "L F", "zeros", False),
-    Row("blocks.down", _BLOCK + "mlp.c_proj.weight", "L D F", "initializer_range", True, _TRANSPOSED),
-    Row("blocks.down_bias", _BLOCK + "mlp.c_proj.bias", "L D", "zeros", False),
-    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", False),
-    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", False),
+    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", "head"),
+    Row("embed.positions", "transformer.wpe.weight", "P D", "initializer_range", "lookup"),
+    Row("blocks.norm_1_scale", _BLOCK + "ln_1.weight", "L D", "ones", "vector"),
+    Row("blocks.norm_1_bias", _BLOCK + "ln_1.bias", "L D", "zeros", "vector"),
+    Row("blocks.query_key_value", _BLOCK + "attn.c_attn.weight", "L 3 HK D", "initializer_range", "matrix", _FUSED),
+    Row("blocks.query_key_value_bias", _BLOCK + "attn.c_attn.bias", "L 3 HK", "zeros", "vector", _FUSED_BIAS),
+    Row("blocks.out", _BLOCK + "attn.c_proj.weight", "L D HK", "initializer_range", "matrix", _TRANSPOSED),
+    Row("blocks.out_bias", _BLOCK + "attn.c_proj.bias", "L D", "zeros", "vector"),
+    Row("blocks.norm_2_scale", _BLOCK + "ln_2.weight", "L D", "ones", "vector"),
+    Row("blocks.norm_2_bias", _BLOCK + "ln_2.bias", "L D", "zeros", "vector"),
+    Row("blocks.up", _BLOCK + "mlp.c_fc.weight", "L F D", "initializer_range", "matrix", _TRANSPOSED),
+    Row("blocks.up_bias", _BLOCK + "mlp.c_fc.bias", "L F", "zeros", "vector"),
+    Row("blocks.down", _BLOCK + "mlp.c_proj.weight", "L D F", "initializer_range", "matrix", _TRANSPOSED),
+    Row("blocks.down_bias", _BLOCK + "mlp.c_proj.bias", "L D", "zeros", "vector"),
+    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", "vector"),
+    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", "vector"),
 )
 
 IGNORED = (r"transformer\.h\.\d+\.attn\.(bias|masked_bias)", r"lm_head\.weight")
@@ -77,6 +78,7 @@ class GPT2Config(DecoderConfig):
             dropout=Rates(*(hf.get(name, 0.1) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
             intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
+            windows=(None,) * want(hf, "n_layer"),
             scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want(hf, "n_layer"))),
         )
 
@@ -88,29 +90,26 @@ class Block(Leaves):
         self,
         x_BTD: jax.Array,
         cache: LayerCache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPT2Config,
-        scale: float,
-        dtype: str,
-        dropout: Dropout | None,
-        layer: int,
-    ) -> tuple[jax.Array, LayerCache]:
+        layer: Any,
+        window: int | None,
+    ) -> tuple[jax.Array, LayerCache | None]:
         weights_site, attention_site, mlp_site = sites(layer)
+        dtype = this.how.dtype
         normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
         all_BTQE = dot("BTD,QED->BTQE", normed_BTD, self.query_key_value[...], dtype) + self.query_key_value_bias
         mixed_BTE, cache = self_attention(
-            all_BTQE[:, :, 0], all_BTQE[:, :, 1], all_BTQE[:, :, 2], cache, slot, first_slot_B,
-            num_heads=config.num_heads, scale=scale, dtype=dtype,
-            dropout=dropout, site=weights_site,
+            all_BTQE[:, :, 0], all_BTQE[:, :, 1], all_BTQE[:, :, 2], cache, this,
+            num_heads=config.num_heads, scale=jnp.asarray(config.scales)[layer], window=window, site=weights_site,
         )  # fmt: skip
         attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
-        x_BTD = x_BTD + drop(attended_BTD, dropout, "residual", attention_site)
+        x_BTD = x_BTD + drop(attended_BTD, this.dropout, "residual", attention_site)
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)
         down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
-        return x_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
+        return x_BTD + drop(down_BTD, this.dropout, "residual", mlp_site), cache
 
 
 class GPT2(nnx.Module):
@@ -125,20 +124,13 @@ class GPT2(nnx.Module):
         self,
         tokens_BT: jax.Array,
         cache: Cache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPT2Config,
-        dtype: str,
-        dropout: Dropout | None = None,
-    ) -> tuple[jax.Array, Cache]:
-        position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
-        x_BTD = drop(x_BTD, dropout, "embed", 0)
+    ) -> tuple[jax.Array, Cache | None]:
+        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[this.position_BT]
+        x_BTD = drop(x_BTD, this.dropout, "embed", 0)
 
-        def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, config.scales[layer], dtype, dropout, layer)
-
-        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, this, config)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 
     def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:

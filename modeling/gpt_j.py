@@ -14,31 +14,31 @@ from flax import nnx
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.dropout import Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, Pass, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.rotary import rotate_pairs
 from modeling.table import Row, Table
 
 _BLOCK = "transformer.h.{layer}."
 
-#      path                  hf name                           axes      init                 decay
+#      path                  hf name                           axes      init                 kind
 TABLE = (
-    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", True),
-    Row("blocks.norm_scale", _BLOCK + "ln_1.weight", "L D", "ones", False),
-    Row("blocks.norm_bias", _BLOCK + "ln_1.bias", "L D", "zeros", False),
-    Row("blocks.query", _BLOCK + "attn.q_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.key", _BLOCK + "attn.k_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.value", _BLOCK + "attn.v_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.out", _BLOCK + "attn.out_proj.weight", "L D HK", "initializer_range", True),
-    Row("blocks.up", _BLOCK + "mlp.fc_in.weight", "L F D", "initializer_range", True),
-    Row("blocks.up_bias", _BLOCK + "mlp.fc_in.bias", "L F", "zeros", False),
-    Row("blocks.down", _BLOCK + "mlp.fc_out.weight", "L D F", "initializer_range", True),
-    Row("blocks.down_bias", _BLOCK + "mlp.fc_out.bias", "L D", "zeros", False),
-    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", False),
-    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", False),
-    Row("output.tokens", "lm_head.weight", "V D", "initializer_range", True),
-    Row("output.bias", "lm_head.bias", "V", "zeros", False),
+    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", "lookup"),
+    Row("blocks.norm_scale", _BLOCK + "ln_1.weight", "L D", "ones", "vector"),
+    Row("blocks.norm_bias", _BLOCK + "ln_1.bias", "L D", "zeros", "vector"),
+    Row("blocks.query", _BLOCK + "attn.q_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.key", _BLOCK + "attn.k_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.value", _BLOCK + "attn.v_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.out", _BLOCK + "attn.out_proj.weight", "L D HK", "initializer_range", "matrix"),
+    Row("blocks.up", _BLOCK + "mlp.fc_in.weight", "L F D", "initializer_range", "matrix"),
+    Row("blocks.up_bias", _BLOCK + "mlp.fc_in.bias", "L F", "zeros", "vector"),
+    Row("blocks.down", _BLOCK + "mlp.fc_out.weight", "L D F", "initializer_range", "matrix"),
+    Row("blocks.down_bias", _BLOCK + "mlp.fc_out.bias", "L D", "zeros", "vector"),
+    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", "vector"),
+    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", "vector"),
+    Row("output.tokens", "lm_head.weight", "V D", "initializer_range", "head"),
+    Row("output.bias", "lm_head.bias", "V", "zeros", "vector"),
 )
 
 # Mask buffers of older checkpoints.
@@ -72,6 +72,7 @@ class GPTJConfig(DecoderConfig):
             dropout=Rates(*(hf.get(name, 0.0) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
             intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
+            windows=(None,) * want(hf, "n_layer"),
             rotary_dim=rotary_dim,
         )
 
@@ -83,30 +84,27 @@ class Block(Leaves):
         self,
         x_BTD: jax.Array,
         cache: LayerCache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPTJConfig,
-        dtype: str,
-        dropout: Dropout | None,
-        layer: int,
-    ) -> tuple[jax.Array, LayerCache]:
+        layer: Any,
+        window: int | None,
+    ) -> tuple[jax.Array, LayerCache | None]:
         weights_site, attention_site, mlp_site = sites(layer)
-        position_BT = positions(slot, x_BTD.shape[1], first_slot_B)
+        dtype = this.how.dtype
         normed_BTD = layer_norm(x_BTD, self.norm_scale, self.norm_bias, config.layer_norm_epsilon)
         query_BTE, key_BTE, value_BTE = self.project(normed_BTD, dtype)
         mixed_BTE, cache = self_attention(
-            rotate_pairs(query_BTE, position_BT, config.num_heads, config.rotary_dim),
-            rotate_pairs(key_BTE, position_BT, config.num_heads, config.rotary_dim),
-            value_BTE, cache, slot, first_slot_B,
-            num_heads=config.num_heads, scale=config.head_size**-0.5, dtype=dtype,
-            dropout=dropout, site=weights_site,
+            rotate_pairs(query_BTE, this.position_BT, config.num_heads, config.rotary_dim),
+            rotate_pairs(key_BTE, this.position_BT, config.num_heads, config.rotary_dim),
+            value_BTE, cache, this,
+            num_heads=config.num_heads, scale=config.head_size**-0.5, window=window, site=weights_site,
         )  # fmt: skip
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)
         attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype)
         down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
-        attended_BTD = drop(attended_BTD, dropout, "residual", attention_site)
-        return x_BTD + attended_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
+        attended_BTD = drop(attended_BTD, this.dropout, "residual", attention_site)
+        return x_BTD + attended_BTD + drop(down_BTD, this.dropout, "residual", mlp_site), cache
 
     def project(self, normed_BTD: jax.Array, dtype: str) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Query, key and value [B, T, E]."""
@@ -131,17 +129,11 @@ class GPTJ(nnx.Module):
         self,
         tokens_BT: jax.Array,
         cache: Cache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPTJConfig,
-        dtype: str,
-        dropout: Dropout | None = None,
-    ) -> tuple[jax.Array, Cache]:
-        def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, dtype, dropout, layer)
-
-        x_BTD = drop(self.embed.tokens[tokens_BT], dropout, "embed", 0)
-        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
+    ) -> tuple[jax.Array, Cache | None]:
+        x_BTD = drop(self.embed.tokens[tokens_BT], this.dropout, "embed", 0)
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, this, config)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 
     def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:

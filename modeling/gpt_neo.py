@@ -14,32 +14,32 @@ from flax import nnx
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
-from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.dropout import Rates, drop
+from modeling.layers import Cache, LayerCache, Leaves, Pass, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Row
 
 _BLOCK = "transformer.h.{layer}."
 
-#      path                hf name                                        axes       init                 decay
+#      path                hf name                                        axes       init                 kind
 TABLE = (
-    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", True),
-    Row("embed.positions", "transformer.wpe.weight", "P D", "initializer_range", True),
-    Row("blocks.norm_1_scale", _BLOCK + "ln_1.weight", "L D", "ones", False),
-    Row("blocks.norm_1_bias", _BLOCK + "ln_1.bias", "L D", "zeros", False),
-    Row("blocks.query", _BLOCK + "attn.attention.q_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.key", _BLOCK + "attn.attention.k_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.value", _BLOCK + "attn.attention.v_proj.weight", "L HK D", "initializer_range", True),
-    Row("blocks.out", _BLOCK + "attn.attention.out_proj.weight", "L D HK", "initializer_range", True),
-    Row("blocks.out_bias", _BLOCK + "attn.attention.out_proj.bias", "L D", "zeros", False),
-    Row("blocks.norm_2_scale", _BLOCK + "ln_2.weight", "L D", "ones", False),
-    Row("blocks.norm_2_bias", _BLOCK + "ln_2.bias", "L D", "zeros", False),
-    Row("blocks.up", _BLOCK + "mlp.c_fc.weight", "L F D", "initializer_range", True),
-    Row("blocks.up_bias", _BLOCK + "mlp.c_fc.bias", "L F", "zeros", False),
-    Row("blocks.down", _BLOCK + "mlp.c_proj.weight", "L D F", "initializer_range", True),
-    Row("blocks.down_bias", _BLOCK + "mlp.c_proj.bias", "L D", "zeros", False),
-    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", False),
-    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", False),
+    Row("embed.tokens", "transformer.wte.weight", "V D", "initializer_range", "head"),
+    Row("embed.positions", "transformer.wpe.weight", "P D", "initializer_range", "lookup"),
+    Row("blocks.norm_1_scale", _BLOCK + "ln_1.weight", "L D", "ones", "vector"),
+    Row("blocks.norm_1_bias", _BLOCK + "ln_1.bias", "L D", "zeros", "vector"),
+    Row("blocks.query", _BLOCK + "attn.attention.q_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.key", _BLOCK + "attn.attention.k_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.value", _BLOCK + "attn.attention.v_proj.weight", "L HK D", "initializer_range", "matrix"),
+    Row("blocks.out", _BLOCK + "attn.attention.out_proj.weight", "L D HK", "initializer_range", "matrix"),
+    Row("blocks.out_bias", _BLOCK + "attn.attention.out_proj.bias", "L D", "zeros", "vector"),
+    Row("blocks.norm_2_scale", _BLOCK + "ln_2.weight", "L D", "ones", "vector"),
+    Row("blocks.norm_2_bias", _BLOCK + "ln_2.bias", "L D", "zeros", "vector"),
+    Row("blocks.up", _BLOCK + "mlp.c_fc.weight", "L F D", "initializer_range", "matrix"),
+    Row("blocks.up_bias", _BLOCK + "mlp.c_fc.bias", "L F", "zeros", "vector"),
+    Row("blocks.down", _BLOCK + "mlp.c_proj.weight", "L D F", "initializer_range", "matrix"),
+    Row("blocks.down_bias", _BLOCK + "mlp.c_proj.bias", "L D", "zeros", "vector"),
+    Row("final.norm_scale", "transformer.ln_f.weight", "D", "ones", "vector"),
+    Row("final.norm_bias", "transformer.ln_f.bias", "D", "zeros", "vector"),
 )
 
 # Buffers and copies that older checkpoints carry; they hold no weights of their own.
@@ -48,9 +48,7 @@ IGNORED = (r"transformer\.h\.\d+\.attn\.attention\.(bias|masked_bias)", r"lm_hea
 
 @dataclass(frozen=True)
 class GPTNeoConfig(DecoderConfig):
-    """What the forward pass needs of a GPT-Neo config.json; `windows[layer]` is None where attention is global."""
-
-    windows: tuple[int | None, ...]
+    """What the forward pass needs of a GPT-Neo config.json."""
 
     @classmethod
     def from_hf(cls, hf: dict[str, Any]) -> Self:
@@ -88,31 +86,29 @@ class Block(Leaves):
         self,
         x_BTD: jax.Array,
         cache: LayerCache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPTNeoConfig,
+        layer: Any,
         window: int | None,
-        dtype: str,
-        dropout: Dropout | None,
-        layer: int,
-    ) -> tuple[jax.Array, LayerCache]:
+    ) -> tuple[jax.Array, LayerCache | None]:
         weights_site, attention_site, mlp_site = sites(layer)
+        dtype = this.how.dtype
         normed_BTD = layer_norm(x_BTD, self.norm_1_scale, self.norm_1_bias, config.layer_norm_epsilon)
         query_BTE = dot("BTD,ED->BTE", normed_BTD, self.query[...], dtype)
         key_BTE = dot("BTD,ED->BTE", normed_BTD, self.key[...], dtype)
         value_BTE = dot("BTD,ED->BTE", normed_BTD, self.value[...], dtype)
         mixed_BTE, cache = self_attention(
-            query_BTE, key_BTE, value_BTE, cache, slot, first_slot_B,
-            num_heads=config.num_heads, scale=1.0, window=window, dtype=dtype,
-            dropout=dropout, site=weights_site,  # GPT-Neo does not scale its scores
+            query_BTE, key_BTE, value_BTE, cache, this,
+            num_heads=config.num_heads, scale=1.0, window=window,
+            site=weights_site,  # GPT-Neo does not scale its scores
         )  # fmt: skip
         attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype) + self.out_bias
-        x_BTD = x_BTD + drop(attended_BTD, dropout, "residual", attention_site)
+        x_BTD = x_BTD + drop(attended_BTD, this.dropout, "residual", attention_site)
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
         active_BTF = jax.nn.gelu(up_BTF, approximate=True)  # float32: four times as fast as bfloat16 on a CPU
         down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
-        return x_BTD + drop(down_BTD, dropout, "residual", mlp_site), cache
+        return x_BTD + drop(down_BTD, this.dropout, "residual", mlp_site), cache
 
 
 class GPTNeo(nnx.Module):
@@ -127,20 +123,13 @@ class GPTNeo(nnx.Module):
         self,
         tokens_BT: jax.Array,
         cache: Cache | None,
-        slot: jax.Array,
-        first_slot_B: jax.Array | None,
+        this: Pass,
         config: GPTNeoConfig,
-        dtype: str,
-        dropout: Dropout | None = None,
-    ) -> tuple[jax.Array, Cache]:
-        position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
-        x_BTD = drop(x_BTD, dropout, "embed", 0)
+    ) -> tuple[jax.Array, Cache | None]:
+        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[this.position_BT]
+        x_BTD = drop(x_BTD, this.dropout, "embed", 0)
 
-        def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
-            return block(x, old, slot, first_slot_B, config, config.windows[layer], dtype, dropout, layer)
-
-        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
+        x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, this, config)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 
     def head(self, hidden_BTD: jax.Array, dtype: str) -> jax.Array:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from modeling.config import DecoderConfig
+from modeling.dropout import Dropout
+from modeling.execution import Execution
 from modeling.table import Table, initial_value
 
 LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, S, H, K]
 Cache = tuple[LayerCache, ...]
+
+
+class Pass(NamedTuple):
+    """What a forward pass is told beside params and tokens: the same for all its layers.
+
+    `position_BT`: the position of each token in its text, int32 [B or 1, T].
+    `slot`, `first_slot_B`: with a cache, where this piece begins in it, and each row's first slot that holds a token
+        (rows are padded on the left).
+    `segment_ids_BT`: tokens of a row see each other only where these agree; None: all of a row is one text.
+    """
+
+    how: Execution
+    position_BT: jax.Array
+    slot: jax.Array | int = 0
+    first_slot_B: jax.Array | None = None
+    segment_ids_BT: jax.Array | None = None
+    dropout: Dropout | None = None
 
 
 class Leaves(nnx.Module):
@@ -27,34 +46,73 @@ class Leaves(nnx.Module):
 
 
 def run_blocks(
-    blocks: nnx.Module,
-    x_BTD: jax.Array,
-    cache: Cache | None,
-    num_layers: int,
-    apply: Callable[[Any, jax.Array, LayerCache | None, int], tuple[jax.Array, LayerCache]],
-) -> tuple[jax.Array, Cache]:
-    """Apply one block after the other; `blocks` holds all layers' leaves stacked, `apply` gets one layer's.
+    blocks: nnx.Module, x_BTD: jax.Array, cache: Cache | None, this: Pass, config: DecoderConfig
+) -> tuple[jax.Array, Cache | None]:
+    """Apply one block after the other; `blocks` holds all layers' leaves stacked.
 
-    Unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add L arrays
-    of full size in the backward pass.
+    Called with a layer's own leaves, a block maps (x, cache, this, config, layer, window) to (x, cache). Decoding (with
+    a cache) is always unrolled: a scan would copy the cache for each token.
     """
+    windows = config.windows
     structure, stacked = nnx.split(blocks)
     leaves, tree = jax.tree.flatten(stacked)
-    layers = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
-    caches = []
-    for layer, own in zip(range(num_layers), layers, strict=True):
-        block = nnx.merge(structure, jax.tree.unflatten(tree, own))
-        x_BTD, new = apply(block, x_BTD, None if cache is None else cache[layer], layer)
-        caches.append(new)
-    return x_BTD, tuple(caches)
+
+    def run(own: Sequence[jax.Array], x: jax.Array, old: LayerCache | None, layer: Any, window: int | None) -> Any:
+        block: Any = nnx.merge(structure, jax.tree.unflatten(tree, own))
+        return block(x, old, this, config, layer, window)
+
+    if cache is not None:
+        caches = []
+        for layer, own in enumerate(_unstack(leaves)):
+            x_BTD, new = run(own, x_BTD, cache[layer], layer, windows[layer])
+            caches.append(new)
+        return x_BTD, tuple(caches)
+
+    def forward(own: Sequence[jax.Array], x: jax.Array, layer: Any, window: int | None) -> jax.Array:
+        return _remat(lambda own, x, layer: run(own, x, None, layer, window)[0], this.how)(own, x, layer)
+
+    if not this.how.scan:
+        for layer, own in enumerate(_unstack(leaves)):
+            x_BTD = forward(own, x_BTD, layer, windows[layer])
+        return x_BTD, None
+
+    p = period(windows)
+
+    def one_period(x: jax.Array, turn: tuple[jax.Array, list[jax.Array]]) -> tuple[jax.Array, None]:
+        number, stacks = turn
+        for place, own in enumerate(_unstack(stacks)):
+            x = forward(own, x, number * p + place, windows[place])
+        return x, None
+
+    turns = [leaf.reshape(-1, p, *leaf.shape[1:]) for leaf in leaves]
+    return jax.lax.scan(one_period, x_BTD, (jnp.arange(len(windows) // p), turns))[0], None
 
 
-def sites(layer: int) -> tuple[int, int, int]:
+def _unstack(leaves: Sequence[jax.Array]) -> list[tuple[jax.Array, ...]]:
+    """Each layer's own leaves. Unstacked as a whole: the transpose of that is one concatenation, where slicing each
+    layer out would add L arrays of full size in the backward pass."""
+    return list(zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True))
+
+
+def _remat(function: Callable[..., jax.Array], how: Execution) -> Callable[..., jax.Array]:
+    if how.remat == "none":
+        return function
+    policies = jax.checkpoint_policies
+    return jax.checkpoint(function, policy=policies.checkpoint_dots if how.remat == "dots" else None)
+
+
+def period(windows: Sequence[int | None]) -> int:
+    """Layers after which the pattern of attention repeats; it divides their number."""
+    L = len(windows)
+    return next(p for p in range(1, L + 1) if L % p == 0 and all(windows[i] == windows[i % p] for i in range(L)))
+
+
+def sites(layer: Any) -> tuple[Any, Any, Any]:
     """Where a layer drops: its attention weights, what attention adds, what the MLP adds; 0 is after the embeddings."""
     return 3 * layer + 1, 3 * layer + 2, 3 * layer + 3
 
 
-def positions(slot: jax.Array, length: int, first_slot_B: jax.Array | None) -> jax.Array:
-    """Position of each token in its own row: int32 [B or 1, T]; rows are padded on the left up to `first_slot_B`."""
+def positions(slot: jax.Array, length: int, first_slot_B: jax.Array) -> jax.Array:
+    """Position of each cached token in its own row: int32 [B, T]; rows are padded on the left up to `first_slot_B`."""
     slot_T = slot + jnp.arange(length)
-    return slot_T[None] if first_slot_B is None else jnp.maximum(slot_T[None] - first_slot_B[:, None], 0)
+    return jnp.maximum(slot_T[None] - first_slot_B[:, None], 0)

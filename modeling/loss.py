@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -29,3 +31,26 @@ def _backward(saved: tuple[jax.Array, jax.Array, jax.Array], cotangent: jax.Arra
 
 
 cross_entropy.defvjp(_forward, _backward)
+
+
+def chunked(
+    losses: Callable[[jax.Array, jax.Array], jax.Array], hidden_BTD: jax.Array, targets_BT: jax.Array, tokens: int
+) -> jax.Array:
+    """`losses(hidden, targets)` [B, T], a piece of about `tokens` tokens at a time, forward and backward.
+
+    Each piece's logits are computed again in the backward pass, so only one piece's are alive at any time. Pieces are
+    cut along T: B may be sharded over devices. The same numbers as all at once, but for the order in which the head's
+    gradient is summed.
+    """
+    B, T, _ = hidden_BTD.shape
+    pieces = min(T, -(-B * T // tokens))
+    length = -(-T // pieces)
+    padding = pieces * length - T
+
+    def cut(x_BT: jax.Array) -> jax.Array:
+        padded = jnp.pad(x_BT, [(0, 0), (0, padding)] + [(0, 0)] * (x_BT.ndim - 2))
+        return jnp.moveaxis(padded.reshape(B, pieces, length, *x_BT.shape[2:]), 1, 0)
+
+    piece = jax.checkpoint(lambda turn: losses(*turn))
+    found = jax.lax.map(piece, (cut(hidden_BTD), cut(targets_BT)))
+    return jnp.moveaxis(found, 0, 1).reshape(B, -1)[:, :T]

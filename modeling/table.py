@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -40,15 +40,26 @@ class Row:
     `axes`: its axes in our layout, separated by spaces, each a letter, a digit or a product of them ("L 3 HK D").
             L is the layer axis and V the vocabulary, padded in memory.
     `init`: the standard deviation's name in the config, "zeros" or "ones".
-    `decay`: whether weight decay applies.
+    `kind`: "matrix" (multiplied with activations), "head" (so too, and its rows are the vocabulary's; a tied one is
+            also looked up), "lookup" (read by index) or "vector" (added or multiplied element by element).
     """
 
     path: str
     hf: str
     axes: str
     init: str
-    decay: bool
+    kind: Literal["matrix", "head", "lookup", "vector"]
     layout: Layout = SAME
+
+    @property
+    def decay(self) -> bool:
+        """Whether weight decay applies: never to biases and to the scales of norms."""
+        return self.kind != "vector"
+
+    @property
+    def multiplied(self) -> bool:
+        """Whether each of its numbers takes part in one product a token."""
+        return self.kind in ("matrix", "head")
 
     @property
     def stacked(self) -> bool:
@@ -114,6 +125,26 @@ def decay_mask(table: Table) -> Params:
 def count_parameters(table: Table, sizes: Sizes) -> int:
     """Count parameters at the given sizes; pass the unpadded vocabulary as V to count what is published."""
     return sum(prod(row.shape(sizes)) for row in table)
+
+
+# Which mesh axis cuts which axis of a matrix: heads, MLP and vocabulary over "tensor", the model's width over "fsdp".
+_MESH_AXES = {"HK": "tensor", "F": "tensor", "V": "tensor", "D": "fsdp"}
+
+
+def partition(row: Row, sizes: Sizes, mesh: Mapping[str, int]) -> tuple[str | None, ...]:
+    """The mesh axis that cuts each axis of a tensor; `mesh` gives the axes' lengths. Vectors are whole everywhere.
+
+    An axis that does not divide, or whose heads do not, stays whole.
+    """
+    if row.kind == "vector":
+        return (None,) * len(row.axes.split())
+
+    def cut(axis: str, length: int) -> str | None:
+        name = _MESH_AXES.get(axis)
+        parts = mesh.get(name, 1) if name else 1
+        return name if parts > 1 and (sizes["H"] if axis == "HK" else length) % parts == 0 else None
+
+    return tuple(map(cut, row.axes.split(), row.shape(sizes)))
 
 
 def pad_vocabulary(row: Row, value: np.ndarray, rows: int) -> np.ndarray:

@@ -62,6 +62,14 @@ class TrainingArguments:
     adam_beta2: float = flag(0.999, "AdamW's decay of the second moment", "optimization")
     adam_epsilon: float = flag(1e-8, "AdamW's epsilon", "optimization")
     weight_decay: float = flag(0.0, "AdamW's weight decay; never on biases and norms", "optimization")
+    remat: Literal["none", "dots", "block"] = flag(
+        "none",
+        "what the backward pass computes again to save memory: nothing, all but matrix products, or whole blocks",
+        "optimization",
+    )
+    attention: Literal["auto", "plain", "blocked", "cudnn", "splash"] = flag(
+        "auto", "how attention is computed; auto: the fastest that the devices can", "optimization"
+    )
     max_grad_norm: float = flag(1.0, "gradients are clipped to this global norm; 0: not at all", "optimization")
 
     logging_steps: int = flag(100, "optimizer steps between two lines of metrics", "output")

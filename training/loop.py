@@ -24,7 +24,6 @@ from training.optimizer import adamw
 from training.placement import DataParallel, bind
 from training.preparation import Run
 from training.step import eval_step, initial_state, train_step
-from training.supply import Supply
 from training.trackers import open_trackers
 
 
@@ -69,11 +68,11 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
         config=config,
         optimizer=optimizer,
         schedule=schedule,
-        dtype=arguments.dtype,
+        how=run.how,
         seed=arguments.seed,
     )
     compiled = placement.compile_step(step_function, state, device_batch(first_step))
-    evaluate = _evaluator(arguments, config, placement, run.supplies.get("validation"))
+    evaluate = _evaluator(arguments, run, placement)
     parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
     start_table(
         f"{resolved['run_name']}: {'resume at step ' + str(first_step) if checkpoint else 'train'}",
@@ -135,11 +134,12 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
 
 
 def _evaluator(
-    arguments: TrainingArguments, config: DecoderConfig, placement: DataParallel, supply: Supply | None
+    arguments: TrainingArguments, run: Run, placement: DataParallel
 ) -> Callable[[Any], dict[str, float]] | None:
+    supply = run.supplies.get("validation")
     if supply is None:
         return None
-    mapped = placement.map_eval(bind(eval_step, placement, config=config, dtype=arguments.dtype))
+    mapped = placement.map_eval(bind(eval_step, placement, config=run.config, how=run.how))
 
     def evaluate(params: Any) -> dict[str, float]:
         files = supply.wait_until_complete()

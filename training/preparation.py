@@ -19,6 +19,7 @@ from interface.files import claim, lock, prepare_output, remains, write_json, wr
 from interface.progress import say
 from modeling.checkpoint import INDEX, TOKENIZER_FILES, plan_weights, read_config, resolve, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
+from modeling.execution import Execution, choose
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint
@@ -31,6 +32,7 @@ class Run(NamedTuple):
     """A run that has passed its checks and may start."""
 
     config: DecoderConfig
+    how: Execution
     tokenizer_dir: Path
     eos_token_id: int
     supplies: dict[str, Supply]
@@ -63,6 +65,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
             f"Give --block_size {config.max_position_embeddings} or less"
         )
 
+    how = choose(config, arguments.dtype, attention=arguments.attention, remat=arguments.remat)
     output_dir = Path(arguments.output_dir)
     for source in filter(None, (arguments.model_name_or_path, arguments.tokenizer_name, arguments.config_name)):
         if Path(source).resolve().is_relative_to(output_dir.resolve()) and Path(source).exists():
@@ -97,7 +100,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         )
         for split in splits
     }
-    return Run(config, tokenizer_dir, tokenizer.eos_token_id, supplies, checkpoint, global_batch, identity, held)
+    return Run(config, how, tokenizer_dir, tokenizer.eos_token_id, supplies, checkpoint, global_batch, identity, held)
 
 
 def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]) -> None:

@@ -16,6 +16,7 @@ import optax
 from modeling.config import DecoderConfig
 from modeling.decoder import token_losses
 from modeling.dropout import row_keys
+from modeling.execution import Execution
 from modeling.table import Params
 
 State = dict[str, Any]  # params, optimizer, step, skipped
@@ -24,11 +25,18 @@ Sum = Callable[[Any], Any]  # sums a tree over all devices
 
 
 def weighted_loss(
-    config: DecoderConfig, params: Params, micro: Batch, dtype: str, dropout_keys_B: jax.Array | None = None
+    config: DecoderConfig, params: Params, micro: Batch, how: Execution, dropout_keys_B: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Sum of weight * nll and sum of weights of one microbatch [B, T]."""
+    """Sum of weight * nll and sum of weights of one microbatch [B, T]; positions and segments where it has them."""
     losses_BT = token_losses(
-        config, params, micro["tokens"], micro["targets"], dtype=dtype, dropout_keys_B=dropout_keys_B
+        config,
+        params,
+        micro["tokens"],
+        micro["targets"],
+        how=how,
+        positions_BT=micro.get("positions"),
+        segment_ids_BT=micro.get("segment_ids"),
+        dropout_keys_B=dropout_keys_B,
     )
     return jnp.sum(losses_BT * micro["loss_weights"]), jnp.sum(micro["loss_weights"])
 
@@ -49,7 +57,7 @@ def train_step(
     config: DecoderConfig,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    dtype: str,
+    how: Execution,
     seed: int,
     sum_over_devices: Sum,
 ) -> tuple[State, dict[str, jax.Array]]:
@@ -62,7 +70,7 @@ def train_step(
         keys_B = row_keys(seed, state["step"], micro["rows"]) if any(config.dropout) else None
 
         def loss(params: Params) -> tuple[jax.Array, jax.Array]:
-            return weighted_loss(config, params, micro, dtype, keys_B)
+            return weighted_loss(config, params, micro, how, keys_B)
 
         return jax.value_and_grad(loss, has_aux=True)(state["params"])
 
@@ -102,7 +110,7 @@ def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
 
 
 def eval_step(
-    params: Params, batch: Batch, *, config: DecoderConfig, dtype: str, sum_over_devices: Sum
+    params: Params, batch: Batch, *, config: DecoderConfig, how: Execution, sum_over_devices: Sum
 ) -> tuple[jax.Array, jax.Array]:
     """Sum of weight * nll and sum of weights over all devices; batch arrays [B, T]."""
-    return sum_over_devices(weighted_loss(config, params, batch, dtype))
+    return sum_over_devices(weighted_loss(config, params, batch, how))

@@ -45,7 +45,7 @@ def test_every_family_drops_where_its_config_says(name):
 
     def loss(rates, keys):
         config = config_from_hf(CONFIGS[name] | dict(zip(names, rates, strict=True)))
-        found = modeling.token_losses(config, params, tokens, tokens, dtype="float32", dropout_keys_B=keys)
+        found = modeling.token_losses(config, params, tokens, tokens, dropout_keys_B=keys)
         return np.asarray(found).tobytes()
 
     plain = loss((0.0, 0.0, 0.0), None)

@@ -84,7 +84,7 @@ def test_gradients_equal_torch(model, model_dir, tokens):
     config = model.config
 
     def loss(params):
-        return modeling.token_losses(config, params, jnp.asarray(inputs), jnp.asarray(targets), dtype="float32").mean()
+        return modeling.token_losses(config, params, jnp.asarray(inputs), jnp.asarray(targets)).mean()
 
     found = jax.grad(loss)(model.params)
     norm = np.sqrt(sum(float(p.grad.square().sum()) for p in oracle.parameters()))

@@ -36,7 +36,7 @@ def test_padding_rows_of_the_vocabulary_change_no_loss_and_get_no_gradient(model
     inputs, targets = jnp.asarray(tokens[:, :-1]), jnp.asarray(tokens[:, 1:])
 
     def loss(params):
-        return modeling.token_losses(model.config, params, inputs, targets, dtype="float32").sum()
+        return modeling.token_losses(model.config, params, inputs, targets).sum()
 
     noisy = jax.tree.map(lambda leaf: leaf, model.params)
     noisy["embed"] = {**noisy["embed"], "tokens": noisy["embed"]["tokens"].at[307:].set(9.0)}

@@ -10,6 +10,7 @@ import pytest
 
 import modeling
 from modeling.decoder import config_from_hf
+from modeling.execution import Execution
 from tests.conftest import TINY
 from training.placement import DataParallel, bind
 from training.schedule import warmup_cosine
@@ -59,7 +60,7 @@ class FewerDevices(DataParallel):
 def one_step(config, params, batch, devices, microbatches, optimizer):
     placement = FewerDevices(devices)
     step = bind(
-        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, dtype="float32", seed=5
+        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, how=Execution(), seed=5
     )
     shared = placement.split(batch, microbatches)
     state = initial_state(params, optimizer)
@@ -71,7 +72,7 @@ def test_an_sgd_step_does_not_depend_on_devices_or_accumulation(config, params, 
     """Against the gradient of the weighted mean over the whole batch at once, to 1e-6 of its norm."""
 
     def loss(params):
-        losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"], dtype="float32")
+        losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"])
         return jnp.sum(losses * batch["loss_weights"]) / batch["loss_weights"].sum()
 
     value, gradient = jax.value_and_grad(loss)(params)
@@ -125,9 +126,9 @@ def test_a_useless_batch_is_skipped_and_counted(config, params, batch, kind):
 
 def test_evaluation_sums_over_devices(config, params, batch):
     placement = DataParallel()
-    mapped = placement.map_eval(bind(eval_step, placement, config=config, dtype="float32"))
+    mapped = placement.map_eval(bind(eval_step, placement, config=config, how=Execution()))
     loss, weight = mapped(params, placement.split(batch))
-    losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"], dtype="float32")
+    losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"])
     assert float(loss) == pytest.approx(float(jnp.sum(losses * batch["loss_weights"])), rel=1e-5)
     assert float(weight) == pytest.approx(batch["loss_weights"].sum(), rel=1e-6)
 

@@ -1,0 +1,109 @@
+"""Cost of a model: floating-point operations a token, and the memory of a training step, from its table alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from modeling.config import DecoderConfig
+from modeling.decoder import family, init_params, token_losses
+from modeling.execution import Execution
+from modeling.table import partition
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+
+def multiplied_parameters(config: DecoderConfig) -> int:
+    """N: the parameters that take part in one product a token. Tables that are only looked up do not."""
+    true_sizes = {**config.sizes, "V": config.vocab_size}
+    return sum(prod(row.shape(true_sizes)) for row in family(config).table if row.multiplied)
+
+
+def attended_pairs(length: int, window: int | None) -> int:
+    """How many (query, key) pairs a causal layer looks at in a text of `length` tokens."""
+    reach = length if window is None else min(window, length)
+    return reach * (reach + 1) // 2 + (length - reach) * reach
+
+
+def training_flops(config: DecoderConfig, length: int, *, all_pairs: bool = False) -> float:
+    """Floating-point operations a token, forward and backward, in blocks of `length` tokens.
+
+    6N, and 12 a head channel for each (query, key) pair: 4 forward, 8 backward. Pairs are those really attended
+    (causal, windows), as MaxText counts; with `all_pairs` each query meets all keys in every layer, as PaLM
+    (arXiv:2204.02311, appendix B) and nanochat count: 6N + 12 L H K T. Remat's second forward pass counts in neither.
+    """
+    if all_pairs:
+        pairs = config.num_layers * length**2
+    else:
+        pairs = sum(attended_pairs(length, window) for window in config.windows)
+    return 6 * multiplied_parameters(config) + 12 * config.hidden_size * pairs / length
+
+
+class Memory(NamedTuple):
+    """Bytes that a device holds at the height of a training step."""
+
+    parameters: int
+    optimizer: int
+    gradients: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+def training_memory(
+    config: DecoderConfig,
+    how: Execution,
+    *,
+    rows: int,
+    length: int,
+    mesh: Mapping[str, int] | None = None,
+    accumulate: bool = False,
+) -> Memory:
+    """Memory of an AdamW step on `rows` blocks a device, nothing allocated.
+
+    Parameters, gradients (twice when accumulated) and AdamW's two moments are float32, cut as
+    `modeling.table.partition` says. Activations are what the forward pass hands to the backward pass, traced with
+    abstract values; those as wide as the MLP are cut over "tensor", the others whole. With remat of whole blocks one
+    block's are alive beside.
+    """
+    mesh = mesh or {}
+    table = family(config).table
+    own = 4 * sum(
+        prod(row.shape(config.sizes)) // prod(mesh[axis] for axis in partition(row, config.sizes, mesh) if axis)
+        for row in table
+    )
+    tensor = mesh.get("tensor", 1)
+    kept = _kept(config, how, rows, length, tensor)
+    if how.remat == "block":  # while one block goes backward, all of its own
+        whole = Execution(how.dtype, how.attention, scan=how.scan, logits_alive=how.logits_alive)
+        kept += (_kept(config, whole, rows, length, tensor) - kept) // config.num_layers
+    alive = min(how.logits_alive or rows * length * config.table_rows, rows * length * config.table_rows)
+    return Memory(own, 2 * own, own * (2 if accumulate else 1), kept, 2 * 4 * alive // tensor)
+
+
+def _kept(config: DecoderConfig, how: Execution, rows: int, length: int, tensor: int) -> int:
+    """Bytes of what a forward pass keeps for its backward pass, beside the params and the logits."""
+    params = jax.eval_shape(lambda: init_params(config, 0))
+    tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+
+    def forward(params: object, tokens: jax.Array) -> object:
+        return jax.vjp(lambda p: token_losses(config, p, tokens, tokens, how=how), params)[1]
+
+    traced = jax.make_jaxpr(forward)(params, tokens).jaxpr
+    given = {id(value) for value in traced.invars}
+    wide = {config.intermediate_size, config.intermediate_size // max(tensor, 1)} - {config.hidden_size}
+    total = 0
+    for value in {id(v): v for v in traced.outvars if id(v) not in given}.values():
+        shape = value.aval.shape
+        if config.table_rows in shape:
+            continue  # logits are counted by themselves
+        size = prod(shape) * value.aval.dtype.itemsize
+        total += size // tensor if wide & set(shape) else size
+    return total
