@@ -1,0 +1,182 @@
+"""Compile forward pass, training step and decoding of every family for real TPUs, on a machine without one.
+
+python benchmarks/tpu_compile.py [--write]      # --write puts the table into docs/benchmarks.md
+
+libtpu holds the compiler of the TPUs themselves: what it accepts there runs, and its memory figures are the device's.
+Wants `pip install libtpu==0.0.42` (684 MB; the version that went with jax 0.10.2); skips where it is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+GIB = 2**30
+# name: (topology, accelerator type, GiB a device)
+SLICES = {
+    "v4": ("v4:2x2x1", "v4-8", 32),
+    "v5e": ("v5e:2x4", "v5litepod-8", 16),
+    "v6e": ("v6e:2x4", "v6e-8", 32),
+}
+MODELS = {  # name: (config.json, blocks a device in training, tokens a block)
+    "GPT-Neo 125M": (
+        {"model_type": "gpt_neo", "vocab_size": 50257, "max_position_embeddings": 2048, "hidden_size": 768,
+         "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]], "window_size": 256},
+        8, 2048,
+    ),
+    "GPT-2 124M": (
+        {"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12,
+         "attn_pdrop": 0.0},
+        16, 1024,
+    ),
+    "CodeGen 350M": (
+        {"model_type": "codegen", "vocab_size": 51200, "n_positions": 2048, "n_embd": 1024, "n_layer": 20, "n_head": 16,
+         "rotary_dim": 32},
+        4, 2048,
+    ),
+    "GPT-J, 4 of its 28 layers": (
+        {"model_type": "gptj", "vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 4, "n_head": 16,
+         "rotary_dim": 64},
+        1, 1024,
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--only", help="one slice: v4, v5e or v6e")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        for row in compile_all(options.only):
+            print(json.dumps(row), flush=True)
+        return
+    if importlib.util.find_spec("libtpu") is None:
+        print("skipped: no libtpu here; pip install libtpu==0.0.42 (684 MB) brings the TPU compiler")
+        return
+    rows = []
+    for name, (_, kind, _) in SLICES.items():
+        if options.only in (None, name):
+            print(f"compiling for {name} ...", file=sys.stderr, flush=True)
+            environment = {
+                **os.environ, "JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": kind,
+                "TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0",
+            }  # fmt: skip
+            child = [sys.executable, __file__, "--child", "--only", name]
+            done = subprocess.run(child, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    text = table(rows)
+    print(text)
+    if options.write:
+        write(text)
+
+
+def compile_all(slice_name: str) -> Any:
+    """Yield one row a model and program."""
+    import jax
+    import optax
+    from jax.experimental import topologies
+    from jax.sharding import Mesh, NamedSharding
+    from jax.sharding import PartitionSpec as P
+
+    from modeling.cost import training_memory
+    from modeling.decoder import config_from_hf, init_params
+    from modeling.execution import choose
+    from training.step import eval_step, initial_state, train_step
+
+    topology, _, capacity = SLICES[slice_name]
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    mesh = Mesh(devices, ("data",))
+    everywhere, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+
+    def placed(tree: Any, sharding: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+    def add(tree: Any) -> Any:
+        return jax.lax.psum(tree, "data")
+
+    for name, (hf, rows, length) in MODELS.items():
+        config = config_from_hf(hf)
+        how = choose(config, "bfloat16", platform="tpu", remat="block")
+        optimizer = optax.adamw(1e-4)
+        state = placed(jax.eval_shape(lambda: initial_state(init_params(config, 0), optimizer)), everywhere)  # noqa: B023
+        total = rows * len(devices)
+        whole = {
+            field: jax.ShapeDtypeStruct((total, length), kind, sharding=shared)
+            for field, kind in (("tokens", "int32"), ("targets", "int32"), ("loss_weights", "float32"))
+        }
+        numbers = {"rows": jax.ShapeDtypeStruct((total,), "int32", sharding=shared)}
+
+        def forward(params: Any, batch: Any) -> Any:
+            return eval_step(params, batch, config=config, how=how, sum_over_devices=add)  # noqa: B023
+
+        def step(state: Any, batch: Any) -> Any:
+            micro = jax.tree.map(lambda x: x[None], batch)
+            return train_step(
+                state, micro, config=config, optimizer=optimizer, schedule=lambda _: 1e-4, how=how, seed=0,  # noqa: B023
+                sum_over_devices=add,
+            )  # fmt: skip
+
+        programs = {
+            f"forward, {rows} x {length}": (forward, state["params"], whole, ()),
+            f"training step, {rows} x {length}": (step, state, whole | numbers, (0,)),
+        }
+        for program, (function, first, second, donated) in programs.items():
+            mapped = jax.shard_map(function, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
+            started = time.monotonic()
+            row = {"slice": f"{slice_name} ({len(devices)} x {capacity} GB)", "model": name, "program": program}
+            try:
+                compiled = jax.jit(mapped, donate_argnums=donated).lower(first, second).compile()
+            except Exception as error:
+                yield row | {"error": str(error).splitlines()[0][:150]}
+                continue
+            taken = compiled.memory_analysis()
+            memory = taken.argument_size_in_bytes + taken.output_size_in_bytes - taken.alias_size_in_bytes
+            row |= {
+                "seconds": time.monotonic() - started, "memory": memory + taken.temp_size_in_bytes,
+                "splash": "splash" in compiled.as_text(),
+            }  # fmt: skip
+            if donated:
+                row["estimate"] = training_memory(config, how, rows=rows, length=length).total
+            yield row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| slice | model | program, a device | compiled in | memory a device | `describe` estimates | splash kernel |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        place = f"| {row['slice']} | {row['model']} | {row['program']} |"
+        if "error" in row:
+            lines.append(f"{place} refused: {row['error']} | | | |")
+            continue
+        estimate = f"{row['estimate'] / GIB:.2f} GiB" if "estimate" in row else ""
+        lines.append(
+            f"{place} {row['seconds']:.0f} s | {row['memory'] / GIB:.2f} GiB | {estimate} | "
+            f"{'yes' if row['splash'] else 'no'} |"
+        )
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Put the table between its two marks in docs/benchmarks.md."""
+    path = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+    begin, end = "<!-- tpu_compile -->", "<!-- /tpu_compile -->"
+    before, rest = path.read_text().split(begin)
+    after = rest.split(end)[1]
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    print(f"wrote the table to {path}")
+
+
+if __name__ == "__main__":
+    main()
