@@ -1,6 +1,6 @@
 """Convert a model directory between formats.
 
-python -m modeling convert SOURCE OUTPUT [--dtype bfloat16]
+python -m modeling convert SOURCE OUTPUT [--dtype bfloat16] [--revision refs/pr/1]
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ class Convert:
     output_dir: str = required("folder for the model as transformers loads it in torch")
     dtype: Literal["float32", "bfloat16", "float16"] = flag("float32", "precision of the written weights")
     tokenizer: str | None = flag(None, "folder of a tokenizer; default: the source's, where it has one")
+    revision: str | None = flag(None, "branch, tag or commit of a Hub id")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     overwrite_output_dir: bool = flag(False, "move what an earlier run wrote into output_dir aside, to previous-N/")
 
 
 def convert(command: Convert) -> None:
-    from modeling.checkpoint import INDEX, TOKENIZER_FILES, load, plan_weights, resolve, save
+    from modeling.checkpoint import INDEX, load, plan_weights, save
+    from modeling.hub import TOKENIZER_FILES, resolve
 
-    source, output_dir = resolve(command.source), Path(command.output_dir)
+    source, output_dir = resolve(command.source, command.revision, command.cache_dir), Path(command.output_dir)
     model = load(source)
     names = ["config.json", "generation_config.json", INDEX, *TOKENIZER_FILES]
     names += plan_weights(model.config, command.dtype).filename_to_tensors

@@ -7,6 +7,7 @@ The token (HF_TOKEN, or what `hf auth login` stored) and the endpoint are the Hu
 from __future__ import annotations
 
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from modeling.tensor import CheckpointError
@@ -50,9 +51,10 @@ def _fetch(model: str, revision: str | None, cache_dir: Path | None, weights: bo
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    where = {"repo_id": model, "revision": revision, "cache_dir": cache_dir}
+    fetch = partial(snapshot_download, model, revision=revision, cache_dir=cache_dir)
     try:
-        patterns = _patterns(HfApi().list_repo_files(model, revision=revision), weights)
+        # not list_repo_files: without a network that waits half a minute before it gives up
+        there = [file.rfilename for file in HfApi().model_info(model, revision=revision).siblings or ()]
     except RevisionNotFoundError as error:
         raise CheckpointError(
             f"{model} is on the Hub but has no revision {revision}; give one of its branches, tags or commits"
@@ -64,14 +66,14 @@ def _fetch(model: str, revision: str | None, cache_dir: Path | None, weights: bo
         ) from error
     except Exception as error:  # the client raises many kinds: no network, the Hub is down, a name that cannot be
         try:
-            return Path(snapshot_download(**where, allow_patterns="config.json", local_files_only=True))
+            return Path(fetch(allow_patterns="config.json", local_files_only=True))
         except Exception:  # not in the cache either; the first error says why it could not be fetched
             raise CheckpointError(
                 f"{model} is no local folder, could not be fetched from the Hub ({_cause(error)}) and is not in the "
                 "cache; give a folder, check the id, or try again with a network"
             ) from error
     try:
-        return Path(snapshot_download(**where, allow_patterns=patterns))
+        return Path(fetch(allow_patterns=_patterns(there, weights)))
     except Exception as error:
         raise CheckpointError(
             f"fetching {model} from the Hub stopped ({_cause(error)}); the same command goes on where it stopped"

@@ -7,7 +7,6 @@ import shutil
 from math import prod
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -166,14 +165,12 @@ def sizes_of(hf):
     return 4 * sum(prod(row.shape(config.sizes)) for row in table), 4 * sum(tensors[-2:])
 
 
-def test_loading_takes_the_params_and_less_than_their_largest_leaf(tmp_path):
-    """The leaf is 268 MB and the whole model 285; what a process needs for itself varies by some 50."""
-    hf = wide(num_layers=16, hidden_size=1024, intermediate_size=4096, vocab_size=307)
-    hf |= {"num_layers": 8}
-    hf["attention_types"] = [[["global"], 8]]
+def test_loading_holds_no_leaf_on_the_host_beside_its_devices(tmp_path):
+    """The largest leaf has 134 MB; pieces and what a process needs for itself have 55, compilation included."""
+    hf = wide(num_layers=8, hidden_size=1024, intermediate_size=4096)
     measured("bfloat16", tmp_path, hf)
-    params, _ = sizes_of(hf)
-    assert measured("load", tmp_path, hf) < params + 100e6
+    largest_leaf = 4 * 8 * 1024 * 4096
+    assert measured("load", tmp_path, hf) - sizes_of(hf)[0] < 0.8 * largest_leaf
 
 
 @pytest.mark.long
