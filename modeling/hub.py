@@ -60,10 +60,7 @@ def _fetch(model: str, revision: str | None, cache_dir: Path | None, weights: bo
             f"{model} is on the Hub but has no revision {revision}; give one of its branches, tags or commits"
         ) from error
     except (RepositoryNotFoundError, GatedRepoError) as error:  # the Hub does not tell a private repository from none
-        raise CheckpointError(
-            f"{model} is no local folder, and on the Hub it is not there, or private or gated and not open to you; "
-            "check the id, or set HF_TOKEN to a token that may read it"
-        ) from error
+        raise _closed(model) from error
     except Exception as error:  # the client raises many kinds: no network, the Hub is down, a name that cannot be
         try:
             return Path(fetch(allow_patterns="config.json", local_files_only=True))
@@ -74,10 +71,19 @@ def _fetch(model: str, revision: str | None, cache_dir: Path | None, weights: bo
             ) from error
     try:
         return Path(fetch(allow_patterns=_patterns(there, weights)))
+    except GatedRepoError as error:  # anybody may list its files
+        raise _closed(model) from error
     except Exception as error:
         raise CheckpointError(
             f"fetching {model} from the Hub stopped ({_cause(error)}); the same command goes on where it stopped"
         ) from error
+
+
+def _closed(model: str) -> CheckpointError:
+    return CheckpointError(
+        f"{model} is no local folder, and on the Hub it is not there, or private or gated and not open to you; "
+        "check the id, or set HF_TOKEN to a token that may read it"
+    )
 
 
 def _cause(error: Exception) -> str:

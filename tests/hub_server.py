@@ -25,10 +25,14 @@ Files = dict[str, bytes]
 
 @dataclass
 class Repository:
-    """A model repository: the files of each branch, tag or other ref; a private one wants TOKEN."""
+    """A model repository: the files of each branch, tag or other ref.
+
+    To anybody without TOKEN a private one is not there, and a gated one shows its list of files only.
+    """
 
     refs: dict[str, Files]
     private: bool = False
+    gated: bool = False
 
     def commit(self, revision: str) -> str:
         """The commit that a ref stands at: a name of what it holds."""
@@ -110,6 +114,8 @@ def tree(hub: Hub, token: str | None, model: str, revision: str) -> Answer:
 
 def content(hub: Hub, token: str | None, model: str, revision: str, name: str) -> Answer:
     repository, ref = find(hub, model, revision, token)
+    if repository.gated and token != TOKEN:
+        raise NotThere(403 if token else 401, "GatedRepo", f"Access to model {model} is restricted")
     if name not in repository.refs[ref]:
         raise NotThere(404, "EntryNotFound", f"{name} is not in this revision")
     data = repository.refs[ref][name]

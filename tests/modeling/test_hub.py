@@ -38,6 +38,7 @@ def repositories(model_dir, other_dir):
         "org/model": Repository({"main": new, "v0": old}),
         "org/every-format": Repository({"main": new | every}),
         "org/private": Repository({"main": new}, private=True),
+        "org/gated": Repository({"main": new}, gated=True),
         "org/converted": Repository({"main": bare, "refs/pr/1": new}),
     }
 
@@ -86,12 +87,13 @@ def test_weights_that_are_only_in_a_pull_request_are_found_by_revision(hub, mode
     assert (tmp_path / "pr" / "model.safetensors").read_bytes() == (model_dir / "model.safetensors").read_bytes()
 
 
-def test_a_private_repository_wants_a_token(hub, tmp_path):
-    wanted = ("org/private", "private or gated", "HF_TOKEN")
-    refused(convert(hub, tmp_path, "org/private", tmp_path / "out"), *wanted)
-    refused(convert(hub, tmp_path, "org/private", tmp_path / "out", token="hf_wrong"), *wanted)
+@pytest.mark.parametrize("name", ["org/private", "org/gated"])
+def test_a_private_or_gated_repository_wants_a_token(hub, name, tmp_path):
+    wanted = (name, "private or gated", "HF_TOKEN")
+    refused(convert(hub, tmp_path, name, tmp_path / "out"), *wanted)
+    refused(convert(hub, tmp_path, name, tmp_path / "out", token="hf_wrong"), *wanted)
     assert not (tmp_path / "out").exists()
-    done = convert(hub, tmp_path, "org/private", tmp_path / "out", token=TOKEN)
+    done = convert(hub, tmp_path, name, tmp_path / "out", token=TOKEN)
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stdout + done.stderr
 
