@@ -141,7 +141,7 @@ make_base() {  # a small GPT-Neo from scratch on half-1: stands in for the pretr
     --vocab_size 4096 --collapse_whitespace --overwrite_output_dir
   step base "base model: GPT-Neo from scratch" \
     train "${SMALL[@]}" --config_name=training/main_job_model.json --tokenizer_name="$RUN_DIR/tokenizer" \
-    --data_dir="$RUN_DIR/half-1" --output_dir="$RUN_DIR/base" --cache_dir="$RUN_DIR/tokens" \
+    --data_dir="$RUN_DIR/half-1" --output_dir="$RUN_DIR/base" --token_cache_dir="$RUN_DIR/tokens" \
     --per_device_train_batch_size=8 --learning_rate=2e-3 --warmup_steps=30 --max_steps="$BASE_STEPS" \
     --eval_steps="$BASE_STEPS" --save_steps=100
 }
@@ -157,7 +157,7 @@ finetune_patched() {  # finetune_patched DATA [FLAGS...]
   shift
   train "${SMALL[@]}" \
     --model_name_or_path="$RUN_DIR/patched" --dataset_name=data_processing/code_clippy.py --data_dir="$data" \
-    --text_column_name=text --output_dir="$RUN_DIR/tuned" --cache_dir="$RUN_DIR/tokens" \
+    --text_column_name=text --output_dir="$RUN_DIR/tuned" --token_cache_dir="$RUN_DIR/tokens" \
     --per_device_train_batch_size=4 --gradient_accumulation_steps=2 --learning_rate=1e-3 --warmup_steps=20 \
     --max_steps="$TUNE_STEPS" --eval_steps=100 --save_steps=100 --report_to=tensorboard --save_optimizer=true "$@"
 }
@@ -168,7 +168,7 @@ continue_base() {  # the base on the same bytes without the patch, hence more to
 before, after = json.load(open(sys.argv[1]))["tokens_per_byte"]
 print(round(int(sys.argv[2]) * before / after))' "$RUN_DIR/patched/tokenizer_patch.json" "$TUNE_STEPS")
   train "${SMALL[@]}" --model_name_or_path="$RUN_DIR/base" --data_dir="$RUN_DIR/half-2" \
-    --output_dir="$RUN_DIR/continued" --cache_dir="$RUN_DIR/tokens" --per_device_train_batch_size=8 \
+    --output_dir="$RUN_DIR/continued" --token_cache_dir="$RUN_DIR/tokens" --per_device_train_batch_size=8 \
     --learning_rate=1e-3 --warmup_steps=20 --max_steps="$steps" --eval_steps="$steps" --save_steps=100
 }
 

@@ -1,7 +1,7 @@
 """Build corpora and token files.
 
 python -m data_processing corpus --source_dir DIR --output_dir CORPUS
-python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --block_size 2048 --cache_dir CACHE
+python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --block_size 2048 --token_cache_dir CACHE
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Corpus:
 class Tokenize:
     tokenizer_name: str = required("folder of the tokenizer")
     block_size: int = required("tokens a block")
-    cache_dir: str = required("folder that token files are kept in, one subfolder for each tokenizer and corpus")
+    token_cache_dir: str = required("folder that token files are kept in, one subfolder for each tokenizer and corpus")
     dataset_name: str | None = flag(None, "path of a dataset script; default: data_processing/code_clippy.py")
     data_dir: str | None = flag(None, "folder of the corpus")
     split: str = flag("train", "split to tokenise")
@@ -77,7 +77,7 @@ def tokenize(command: Tokenize) -> None:
         split=command.split,
         text_column=command.text_column_name,
         block_size=command.block_size,
-        cache_dir=Path(command.cache_dir),
+        cache_dir=Path(command.token_cache_dir),
         max_blocks=command.max_blocks,
     )
     facts = files.facts()

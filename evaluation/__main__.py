@@ -22,6 +22,8 @@ class BitsPerByte:
     max_bytes: int = flag(1_000_000, "score at most this much text, whole documents from the split's start")
     block_size: int | None = flag(None, "tokens of context; default: the fewest positions that any of the models has")
     dtype: Literal["float32", "bfloat16"] = flag("float32", "precision of matrix operands")
+    revision: str | None = flag(None, "branch, tag or commit of the Hub ids among --models; local folders have none")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     output: str | None = flag(None, "write the scores to this JSON file")
 
     def __post_init__(self) -> None:
@@ -34,8 +36,9 @@ def score(command: BitsPerByte) -> None:
     from data_processing.splits import EmptySplit
     from modeling import execution
     from modeling.bits_per_byte import bits_per_byte
-    from modeling.checkpoint import load, read_config, resolve
+    from modeling.checkpoint import load, read_config
     from modeling.config import UnsupportedConfig
+    from modeling.hub import resolve
     from tokenizer_patch.tokenizer import Tokenizer
 
     texts: list[str] = []
@@ -48,14 +51,18 @@ def score(command: BitsPerByte) -> None:
         num_bytes += size
     if not num_bytes:
         raise EmptySplit(f"the {command.split} split of {command.data_dir} holds no text; wanted some to score on")
-    positions = min(read_config(resolve(model)).max_position_embeddings for model in command.models)
+    # with a revision and no Hub id at all, resolve says what is wrong
+    remote = [name for name in command.models if not Path(name).expanduser().is_dir()] or command.models
+    folders = {
+        name: resolve(name, command.revision if name in remote else None, command.cache_dir) for name in command.models
+    }
+    positions = min(read_config(folder).max_position_embeddings for folder in folders.values())
     block_size = command.block_size or positions
     if block_size > positions:
         raise UnsupportedConfig(f"--block_size is {block_size}; the models have {positions} positions")
     print(f"{len(texts)} documents, {num_bytes:,} bytes of {command.split}; context of {block_size} tokens")
     results = {}
-    for name in command.models:
-        folder = resolve(name)
+    for name, folder in folders.items():
         model, tokenizer = load(folder), Tokenizer.load(folder)
         tokenizer.require_rows(model.config.vocab_size, name)
         encoded = tokenizer.encode_batch(texts)

@@ -1,6 +1,6 @@
 """Convert a model between formats, or describe what it is and costs.
 
-python -m modeling convert SOURCE OUTPUT [--dtype bfloat16]
+python -m modeling convert SOURCE OUTPUT [--dtype bfloat16] [--revision refs/pr/1]
 python -m modeling describe MODEL [--mesh data=1,fsdp=8,tensor=1 --batch 8]
 """
 
@@ -22,13 +22,16 @@ class Convert:
     output_dir: str = required("folder for the model as transformers loads it in torch")
     dtype: Literal["float32", "bfloat16", "float16"] = flag("float32", "precision of the written weights")
     tokenizer: str | None = flag(None, "folder of a tokenizer; default: the source's, where it has one")
+    revision: str | None = flag(None, "branch, tag or commit of a Hub id")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     overwrite_output_dir: bool = flag(False, "move what an earlier run wrote into output_dir aside, to previous-N/")
 
 
 def convert(command: Convert) -> None:
-    from modeling.checkpoint import INDEX, TOKENIZER_FILES, load, plan_weights, resolve, save
+    from modeling.checkpoint import INDEX, load, plan_weights, save
+    from modeling.hub import TOKENIZER_FILES, resolve
 
-    source, output_dir = resolve(command.source), Path(command.output_dir)
+    source, output_dir = resolve(command.source, command.revision, command.cache_dir), Path(command.output_dir)
     model = load(source)
     names = ["config.json", "generation_config.json", INDEX, *TOKENIZER_FILES]
     names += plan_weights(model.config, command.dtype).filename_to_tensors
@@ -42,6 +45,8 @@ def convert(command: Convert) -> None:
 @dataclass(frozen=True)
 class Describe:
     model: str = required("model folder, config.json or Hub id")
+    revision: str | None = flag(None, "branch, tag or commit of a Hub id")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     mesh: str = flag("data=1,fsdp=1,tensor=1", "devices along each axis of the mesh")
     batch: int = flag(8, "blocks a device in one pass")
     block_size: int | None = flag(None, "tokens a block; default: the model's positions")
@@ -60,7 +65,7 @@ def print_description(command: Describe) -> None:
     from modeling.description import describe, parse_mesh
     from modeling.execution import choose as choose_execution
 
-    config, mesh = read_config(command.model), parse_mesh(command.mesh)
+    config, mesh = read_config(command.model, command.revision, command.cache_dir), parse_mesh(command.mesh)
     how = choose_execution(
         config, command.dtype, attention=command.attention, remat=command.remat, platform=command.platform
     )

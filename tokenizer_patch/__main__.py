@@ -27,6 +27,8 @@ class Patch:
     data_dir: str | None = flag(
         None, "corpus whose validation split measures tokens per byte; default: Python's standard library"
     )
+    revision: str | None = flag(None, "branch, tag or commit of a Hub id")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     overwrite_output_dir: bool = flag(False, "move what an earlier run wrote into output_dir aside, to previous-N/")
 
 
@@ -68,12 +70,13 @@ def held_out_texts(data_dir: str | None, limit_bytes: int = HELD_OUT_BYTES) -> t
 
 
 def patch(command: Patch) -> None:
-    from modeling.checkpoint import load, resolve, save
+    from modeling.checkpoint import load, save
+    from modeling.hub import resolve
     from tokenizer_patch.patch import CLIPPY_TOKENS, patch_params, patch_tokenizer, tab_id
     from tokenizer_patch.tokenizer import Tokenizer
 
     where, texts = held_out_texts(command.data_dir)
-    source = resolve(command.model_name_or_path)
+    source = resolve(command.model_name_or_path, command.revision, command.cache_dir)
     model = load(source)
     before = Tokenizer.load(source)
     before.require_rows(model.config.vocab_size, command.model_name_or_path)

@@ -29,7 +29,9 @@ class TrainingArguments:
 
     model_name_or_path: str | None = flag(None, "model folder or Hub id to fine-tune", "model")
     config_name: str | None = flag(None, "config.json of a model to train from scratch", "model")
-    tokenizer_name: str | None = flag(None, "folder of the tokenizer; default: the model's own", "model")
+    tokenizer_name: str | None = flag(None, "folder or Hub id of the tokenizer; default: the model's own", "model")
+    revision: str | None = flag(None, "branch, tag or commit of a Hub id (of the model or --config_name)", "model")
+    cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache", "model")
     dtype: Literal["float32", "bfloat16"] = flag(
         "float32", "precision of matrix operands; sums, norms, softmax, loss and weights are float32", "model"
     )
@@ -40,7 +42,7 @@ class TrainingArguments:
     block_size: int = flag(1024, "tokens a block", "data")
     max_eval_samples: int | None = flag(None, "evaluate on at most this many samples (here: blocks)", "data")
     preprocessing_num_workers: int | None = flag(None, "tokeniser threads; default: one for each core", "data")
-    cache_dir: str = flag("~/.cache/code_clippy/tokens", "folder of token files, shared by all runs", "data")
+    token_cache_dir: str = flag("~/.cache/code_clippy/tokens", "folder of token files, shared by all runs", "data")
 
     do_train: bool = flag(False, "train", "run")
     do_eval: bool = flag(False, "evaluate on the validation split, at --eval_steps and at every save", "run")
@@ -114,7 +116,7 @@ class TrainingArguments:
         if self.config_name and not self.tokenizer_name:
             raise BadArguments("--config_name makes a new model; name its tokenizer with --tokenizer_name")
         for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
-                     "cache_dir"):  # fmt: skip
+                     "cache_dir", "token_cache_dir"):  # fmt: skip
             value = getattr(self, name)
             if value:  # a shell leaves the ~ of --output_dir=~/out to us
                 object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)

@@ -49,11 +49,12 @@ def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, m
 
     # --- Act 2: state ------------------------------------------------------------------------------------------
     optimizer = adamw(arguments, schedule, config)
+    fresh = jax.eval_shape(lambda: initial_state(init_params(config, arguments.seed), optimizer))
     if checkpoint is not None:
-        fresh = jax.eval_shape(lambda: initial_state(init_params(config, arguments.seed), optimizer))
         state = restore(checkpoint, placement.abstract(fresh))
-    elif arguments.model_name_or_path:
-        state = placement.replicate(initial_state(load(arguments.model_name_or_path).params, optimizer))
+    elif run.model_dir is not None:
+        model = load(run.model_dir, shardings=placement.shardings(fresh["params"]))
+        state = placement.replicate(initial_state(model.params, optimizer))
     else:
         state = placement.replicate(initial_state(init_params(config, arguments.seed), optimizer))
     first_step = int(state["step"])

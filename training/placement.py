@@ -28,6 +28,10 @@ class DataParallel:
     def sum_over_devices(tree: Any) -> Any:
         return jax.lax.psum(tree, AXIS)
 
+    def shardings(self, tree: Any) -> Any:
+        """Where each array of a tree lies: on every device, whole."""
+        return jax.tree.map(lambda _: self._replicated, tree)
+
     def replicate(self, tree: Any) -> Any:
         """Put a tree of arrays on every device."""
         return jax.device_put(tree, self._replicated)

@@ -17,9 +17,10 @@ import jax
 from data_processing import dataset_script
 from interface.files import claim, lock, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import INDEX, TOKENIZER_FILES, plan_weights, read_config, resolve, weights_fingerprint
+from modeling.checkpoint import INDEX, plan_weights, read_config, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.execution import Execution, choose
+from modeling.hub import TOKENIZER_FILES, resolve
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint
@@ -33,6 +34,7 @@ class Run(NamedTuple):
 
     config: DecoderConfig
     how: Execution
+    model_dir: Path | None  # where the weights to start from are; None for a model from scratch
     tokenizer_dir: Path
     eos_token_id: int
     supplies: dict[str, Supply]
@@ -55,8 +57,8 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
     splits = ["train", "validation"] if arguments.do_eval else ["train"]
     dataset_script.check(arguments.dataset_name, arguments.data_dir, splits)
     model = arguments.model_name_or_path or arguments.config_name
-    config = read_config(str(model))
-    tokenizer_dir = resolve(str(arguments.tokenizer_name or arguments.model_name_or_path))
+    model_dir, config = _read_model(arguments)
+    tokenizer_dir = _tokenizer_dir(arguments, model_dir)
     tokenizer = Tokenizer.load(tokenizer_dir)
     tokenizer.require_rows(config.vocab_size, str(model))
     if arguments.block_size > config.max_position_embeddings:
@@ -76,7 +78,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
     if arguments.resume_from_checkpoint:
         checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
     global_batch = _global_batch(arguments, checkpoint)
-    identity = _identity(arguments, config, tokenizer, schedule, global_batch)
+    identity = _identity(arguments, config, model_dir, tokenizer, schedule, global_batch)
     if checkpoint is not None:
         check_same_run(checkpoint, identity)
     held = lock(output_dir)
@@ -100,7 +102,33 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         )
         for split in splits
     }
-    return Run(config, how, tokenizer_dir, tokenizer.eos_token_id, supplies, checkpoint, global_batch, identity, held)
+    return Run(
+        config,
+        how,
+        model_dir,
+        tokenizer_dir,
+        tokenizer.eos_token_id,
+        supplies,
+        checkpoint,
+        global_batch,
+        identity,
+        held,
+    )
+
+
+def _read_model(arguments: TrainingArguments) -> tuple[Path | None, DecoderConfig]:
+    """The folder of the model to fine-tune, if there is one, and the config. A Hub id is fetched here and only here."""
+    if arguments.config_name:
+        return None, read_config(arguments.config_name, arguments.revision, arguments.cache_dir)
+    model_dir = resolve(str(arguments.model_name_or_path), arguments.revision, arguments.cache_dir)
+    return model_dir, read_config(model_dir)
+
+
+def _tokenizer_dir(arguments: TrainingArguments, model_dir: Path | None) -> Path:
+    name = arguments.tokenizer_name or arguments.model_name_or_path
+    if model_dir is not None and name == arguments.model_name_or_path:
+        return model_dir  # of the same revision
+    return resolve(str(name), cache_dir=arguments.cache_dir, weights=False)
 
 
 def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]) -> None:
@@ -130,7 +158,12 @@ def _global_batch(arguments: TrainingArguments, checkpoint: Path | None) -> int:
 
 
 def _identity(
-    arguments: TrainingArguments, config: DecoderConfig, tokenizer: Tokenizer, schedule: dict[str, Any], batch: int
+    arguments: TrainingArguments,
+    config: DecoderConfig,
+    model_dir: Path | None,
+    tokenizer: Tokenizer,
+    schedule: dict[str, Any],
+    batch: int,
 ) -> dict[str, Any]:
     """Whatever a run's parameters depend on, by name."""
     adam = ("adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm", "learning_rate")
@@ -142,7 +175,7 @@ def _identity(
         "tokenizer": tokenizer.fingerprint,
         "corpus": f"{len(source['shards'])} shards, {hashlib.sha256(repr(source['shards']).encode()).hexdigest()[:16]}",
         "dataset_script": source["script"],
-        "model.weights": weights_fingerprint(arguments.model_name_or_path) if arguments.model_name_or_path else None,
+        "model.weights": weights_fingerprint(model_dir) if model_dir else None,
         "global_batch": batch,
         "devices": jax.device_count(),
     }

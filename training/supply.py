@@ -31,7 +31,7 @@ class Supply:
         log: Path,
         max_blocks: int | None = None,
     ) -> None:
-        cache_dir = Path(arguments.cache_dir).expanduser()
+        cache_dir = Path(arguments.token_cache_dir).expanduser()
         self.split = split
         self.files: TokenFiles = plan_token_files(
             tokenizer=tokenizer,
@@ -49,7 +49,7 @@ class Supply:
             flags = {
                 "tokenizer_name": tokenizer_dir,
                 "block_size": arguments.block_size,
-                "cache_dir": cache_dir,
+                "token_cache_dir": cache_dir,
                 "dataset_name": arguments.dataset_name,
                 "data_dir": arguments.data_dir,
                 "split": split,

@@ -191,7 +191,7 @@ def test_the_command_streams_through_the_dataset_script_and_counts_bad_rows(toke
     shard.write_bytes(shard.read_bytes() + zstandard.compress(b'{"text": 3}\n{"te\n'))
     said = succeed(
         "-m", "data_processing", "tokenize", "--data_dir", data, "--dataset_name", "data_processing/code_clippy.py",
-        "--tokenizer_name", tokenizer_dir, "--block_size", BLOCK, "--cache_dir", tmp_path / "cache",
+        "--tokenizer_name", tokenizer_dir, "--block_size", BLOCK, "--token_cache_dir", tmp_path / "cache",
     )  # fmt: skip
     folder = next((tmp_path / "cache").glob("train-*"))
     facts = json.loads((folder / "complete.json").read_text())
@@ -227,6 +227,6 @@ def test_a_broken_shard_ends_the_command_with_one_line(tokenizer_dir, corpus, tm
     shard.write_bytes(shard.read_bytes()[:-20])
     done = command(
         "-m", "data_processing", "tokenize", "--data_dir", tmp_path / "data", "--tokenizer_name", tokenizer_dir,
-        "--block_size", 17, "--cache_dir", tmp_path / "cache",
+        "--block_size", 17, "--token_cache_dir", tmp_path / "cache",
     )  # fmt: skip
     assert done.returncode == 2 and "breaks off after line" in done.stderr and "Traceback" not in done.stderr

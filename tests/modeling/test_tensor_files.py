@@ -17,7 +17,8 @@ import pytest
 from safetensors.numpy import load_file
 
 import modeling
-from modeling.tensor_files import CheckpointError, open_tensors
+from modeling.tensor import CheckpointError
+from modeling.tensor_files import open_tensors
 from tests.conftest import ROOT, command, succeed
 
 

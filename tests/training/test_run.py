@@ -39,7 +39,7 @@ def flags(model_dir, corpus, tmp_path_factory):
         "--warmup_steps=3", "--decay_steps=40", "--adam_beta1=0.9", "--adam_beta2=0.95", "--weight_decay=0.1",
         "--overwrite_output_dir", "--logging_steps=4", "--eval_steps=8", "--push_to_hub=False", "--dtype=bfloat16",
         "--skip_memory_metrics=False", "--save_steps=5", "--save_total_limit=3", "--gradient_accumulation_steps=2",
-        "--max_eval_samples=23", "--save_optimizer=true", "--run_name=tiny", "--cache_dir", cache,
+        "--max_eval_samples=23", "--save_optimizer=true", "--run_name=tiny", "--token_cache_dir", cache,
     ]  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def arguments(model_dir, corpus, tmp_path, **changes):
     return StreamingArguments(
         **{
             "output_dir": str(tmp_path / "out"), "model_name_or_path": str(model_dir), "data_dir": str(corpus),
-            "do_train": True, "do_eval": True, "block_size": 32, "cache_dir": str(tmp_path / "cache"),
+            "do_train": True, "do_eval": True, "block_size": 32, "token_cache_dir": str(tmp_path / "cache"),
         } | changes
     )  # fmt: skip
 
