@@ -4,6 +4,7 @@
 #   ./run.sh                          set up .venv, then run the main job on embedded data
 #   ./run.sh finetune DIR [flags]     the same job on your own code (a folder or a git repository)
 #   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
+#   ./run.sh bench [NAME [flags]]     measure speed beside a peer: the scripts of benchmarks/, all or one
 #   ./run.sh help
 #
 # Knobs, as environment variables: RUN_DIR (where the job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes),
@@ -271,10 +272,25 @@ run_tests() {
   "$PYTHON" -m pytest "${long[@]}" "$@"
 }
 
+# ---- benchmarks --------------------------------------------------------------------------------------------------------
+
+bench() {
+  local script
+  if [ $# -gt 0 ]; then
+    [ -f "benchmarks/$1.py" ] || die "no benchmark $1; there are: $(cd benchmarks && echo *.py | sed 's/peers.py//; s/\.py//g')"
+    "$PYTHON" "benchmarks/$1.py" "${@:2}"
+    return
+  fi
+  for script in benchmarks/*.py; do
+    [ "$script" = benchmarks/peers.py ] || { say "$script" && "$PYTHON" "$script"; }
+  done
+}
+
 case ${1:-main} in
   main) setup; keep_scratch_memory; main_job ;;
   finetune) shift; setup; keep_scratch_memory; finetune "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
+  bench) shift; setup test; keep_scratch_memory; bench "$@" ;;
   help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
   *) die "unknown command $1; ./run.sh help lists them" ;;
 esac

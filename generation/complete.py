@@ -194,7 +194,7 @@ def _decode_chunk(
         # rows of the table beyond the tokenizer's ids (GPT-J has 143) stand for no text
         possible_NV = jnp.where(jnp.arange(logits_NV.shape[-1]) < num_tokens, logits_NV, jnp.finfo(jnp.float32).min)
         token_N = choose(possible_NV, keys_N, temperature, top_p)
-        chance_N = -cross_entropy(logits_NV, token_N)
+        chance_N = -cross_entropy(logits_NV, token_N, logits_NV.shape[-1])
         logits_NV, cache = extend(config, params, cache, token_N[:, None], slot + i, first_slot_N, dtype=dtype)
         return (logits_NV, cache), (token_N, chance_N)
 

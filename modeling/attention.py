@@ -39,24 +39,24 @@ def visible(
 
 
 def attend(
-    query_BTHK: jax.Array,
-    key_BSHK: jax.Array,
-    value_BSHK: jax.Array,
+    query_BHTK: jax.Array,
+    key_BHSK: jax.Array,
+    value_BHSK: jax.Array,
     seen_BTS: jax.Array,
     scale: float | jax.Array,
     dtype: str,
     dropout: Dropout | None = None,
     site: tuple[Any, ...] = (0,),
 ) -> jax.Array:
-    """Weight values by the softmax of scaled scores over the keys that each query sees: float32 [B, T, H, K].
+    """Weight values by the softmax of scaled scores over the keys that each query sees: float32 [B, H, T, K].
 
     A query that sees nothing (a padding slot) gets the plain mean of the values, finite and unused.
     """
-    scores_BHTS = dot("BTHK,BSHK->BHTS", query_BTHK, key_BSHK, dtype) * scale
+    scores_BHTS = dot("BHTK,BHSK->BHTS", query_BHTK, key_BHSK, dtype) * scale
     scores_BHTS = jnp.where(seen_BTS[:, None], scores_BHTS, jnp.finfo(jnp.float32).min)
     weights_BHTS = jax.nn.softmax(scores_BHTS, axis=-1)  # float32: GPT-Neo's unscaled scores overflow a bfloat16 one
     weights_BHTS = drop(weights_BHTS, dropout, "attention", *site)
-    return dot("BHTS,BSHK->BTHK", weights_BHTS, value_BSHK, dtype)
+    return dot("BHTS,BHSK->BHTK", weights_BHTS, value_BHSK, dtype)
 
 
 def self_attention(
@@ -76,35 +76,39 @@ def self_attention(
     Returns the mixed values [B, T, E] and, where there was a cache, the one for the next piece.
     """
     B, T, _ = query_BTE.shape
-    query_BTHK, key_BTHK, value_BTHK = (x.reshape(B, T, num_heads, -1) for x in (query_BTE, key_BTE, value_BTE))
-    if cache is None:
-        mixed_BTHK = _attend_whole(query_BTHK, key_BTHK, value_BTHK, this, scale, window, site)
-        return mixed_BTHK.reshape(B, T, -1), None
-    key_BSHK, value_BSHK = (
-        jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, this.slot, 0, 0))
-        for old, new in zip(cache, (key_BTHK, value_BTHK), strict=True)
+    query_BHTK, key_BHTK, value_BHTK = (
+        x.reshape(B, T, num_heads, -1).swapaxes(1, 2) for x in (query_BTE, key_BTE, value_BTE)
     )
-    seen_BTS = visible(this.slot + jnp.arange(T), jnp.arange(key_BSHK.shape[1]), this.first_slot_B, window)
-    mixed_BTHK = attend(query_BTHK, key_BSHK, value_BSHK, seen_BTS, scale, this.how.dtype)
-    return mixed_BTHK.reshape(B, T, -1), (key_BSHK, value_BSHK)
+    if cache is None:
+        mixed_BHTK = _attend_whole(query_BHTK, key_BHTK, value_BHTK, this, scale, window, site)
+    else:
+        key_BHSK, value_BHSK = (
+            jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, 0, this.slot, 0))
+            for old, new in zip(cache, (key_BHTK, value_BHTK), strict=True)
+        )
+        seen_BTS = visible(this.slot + jnp.arange(T), jnp.arange(key_BHSK.shape[2]), this.first_slot_B, window)
+        # in the cache's own type, so that a step converts none of it (docs/log.md)
+        mixed_BHTK = attend(query_BHTK, key_BHSK, value_BHSK, seen_BTS, scale, str(key_BHSK.dtype))
+        cache = key_BHSK, value_BHSK
+    return mixed_BHTK.swapaxes(1, 2).reshape(B, T, -1), cache
 
 
 def _attend_whole(
-    query_BTHK: jax.Array,
-    key_BTHK: jax.Array,
-    value_BTHK: jax.Array,
+    query_BHTK: jax.Array,
+    key_BHTK: jax.Array,
+    value_BHTK: jax.Array,
     this: Pass,
     scale: float | jax.Array,
     window: int | None,
     site: Any,
 ) -> jax.Array:
     """Attention among the tokens of whole rows, in the way that `this.how` names."""
-    T = query_BTHK.shape[1]
+    T = query_BHTK.shape[2]
     way, segments_BT = this.how.attention, this.segment_ids_BT
     if way in ("cudnn", "splash") and not (this.dropout and this.dropout.rates.attention):
         # a kernel multiplies nothing but queries and keys; scaled in float32, then rounded
         kernel = cudnn_attention if way == "cudnn" else splash_attention
-        return kernel(query_BTHK * scale, key_BTHK, value_BTHK, segments_BT, window, this.how.dtype)
+        return kernel(query_BHTK * scale, key_BHTK, value_BHTK, segments_BT, window, this.how.dtype)
     blocks = []
     size = T if way == "plain" else BLOCK  # a kernel has no place to drop weights: then in blocks
     for first in range(0, T, size):
@@ -114,6 +118,6 @@ def _attend_whole(
         seen_BTS = visible(jnp.arange(first, end), jnp.arange(start, stop), None, window)
         if segments_BT is not None:
             seen_BTS &= segments_BT[:, first:end, None] == segments_BT[:, None, start:stop]
-        rows = query_BTHK[:, first:end], key_BTHK[:, start:stop], value_BTHK[:, start:stop]
+        rows = query_BHTK[:, :, first:end], key_BHTK[:, :, start:stop], value_BHTK[:, :, start:stop]
         blocks.append(attend(*rows, seen_BTS, scale, this.how.dtype, this.dropout, (site, first)))
-    return jnp.concatenate(blocks, axis=1)
+    return jnp.concatenate(blocks, axis=2)

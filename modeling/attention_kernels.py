@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 
 def cudnn_attention(
-    query_BTHK: jax.Array,
-    key_BTHK: jax.Array,
-    value_BTHK: jax.Array,
+    query_BHTK: jax.Array,
+    key_BHTK: jax.Array,
+    value_BHTK: jax.Array,
     segments_BT: jax.Array | None,
     window: int | None,
     dtype: str,
@@ -24,18 +24,20 @@ def cudnn_attention(
     """cuDNN's flash attention. It knows no segments: with them it gets a dense [B, 1, T, T] mask, and the memory of
     that is paid. `implementation` "xla" computes the same call without a GPU."""
     mask = None if segments_BT is None else (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
+    query_BTHK, key_BTHK, value_BTHK = (
+        x_BHTK.swapaxes(1, 2).astype(dtype) for x_BHTK in (query_BHTK, key_BHTK, value_BHTK)
+    )
     mixed_BTHK = jax.nn.dot_product_attention(
-        query_BTHK.astype(dtype), key_BTHK.astype(dtype), value_BTHK.astype(dtype),
-        mask=mask, scale=1.0, is_causal=True, implementation=implementation,
+        query_BTHK, key_BTHK, value_BTHK, mask=mask, scale=1.0, is_causal=True, implementation=implementation,
         local_window_size=None if window is None else (window - 1, 0),
     )  # fmt: skip
-    return mixed_BTHK.astype(jnp.float32)
+    return mixed_BTHK.swapaxes(1, 2).astype(jnp.float32)
 
 
 def splash_attention(
-    query_BTHK: jax.Array,
-    key_BTHK: jax.Array,
-    value_BTHK: jax.Array,
+    query_BHTK: jax.Array,
+    key_BHTK: jax.Array,
+    value_BHTK: jax.Array,
     segments_BT: jax.Array | None,
     window: int | None,
     dtype: str,
@@ -46,7 +48,7 @@ def splash_attention(
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
-    _, T, H, _ = query_BTHK.shape
+    _, H, T, _ = query_BHTK.shape
     padding = -T % 128  # the kernel's tiles; no real query sees what is appended
     side = next(side for side in (512, 256, 128) if (T + padding) % side == 0)
     square = (T + padding, T + padding)
@@ -59,13 +61,13 @@ def splash_attention(
         ),
     )  # fmt: skip
 
-    def heads_first(x_BTHK: jax.Array) -> jax.Array:
-        return jnp.pad(x_BTHK.astype(dtype), [(0, 0), (0, padding), (0, 0), (0, 0)]).transpose(0, 2, 1, 3)
-
-    rows = tuple(map(heads_first, (query_BTHK, key_BTHK, value_BTHK)))
+    rows = tuple(
+        jnp.pad(x_BHTK.astype(dtype), [(0, 0), (0, 0), (0, padding), (0, 0)])
+        for x_BHTK in (query_BHTK, key_BHTK, value_BHTK)
+    )
     if segments_BT is None:
         mixed_BHTK = jax.vmap(kernel)(*rows)
     else:
         padded_BT = jnp.pad(segments_BT, [(0, 0), (0, padding)], constant_values=-1)
         mixed_BHTK = jax.vmap(kernel)(*rows, splash.SegmentIds(padded_BT, padded_BT))
-    return mixed_BHTK.transpose(0, 2, 1, 3)[:, :T].astype(jnp.float32)
+    return mixed_BHTK[:, :, :T].astype(jnp.float32)

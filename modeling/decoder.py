@@ -76,8 +76,8 @@ def init_params(config: DecoderConfig, seed: int | jax.Array) -> Params:
 
 
 def init_cache(config: DecoderConfig, rows: int, slots: int, dtype: str) -> Cache:
-    """An empty key-value cache for `rows` sequences of at most `slots` tokens."""
-    shape = (rows, slots, config.num_heads, config.head_size)
+    """An empty cache for `rows` sequences of at most `slots` tokens; attention over it multiplies in `dtype`."""
+    shape = (rows, config.num_heads, slots, config.head_size)
     return tuple((jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers))
 
 
@@ -120,9 +120,7 @@ def token_losses(
     hidden_BTD, _ = model.hidden(tokens_BT, None, this, config)
 
     def losses(hidden_BTD: jax.Array, targets_BT: jax.Array) -> jax.Array:
-        logits_BTV = model.head(hidden_BTD, how.dtype)
-        real_V = jnp.arange(logits_BTV.shape[-1]) < config.vocab_size
-        return cross_entropy(jnp.where(real_V, logits_BTV, jnp.finfo(jnp.float32).min), targets_BT)
+        return cross_entropy(model.head(hidden_BTD, how.dtype), targets_BT, config.vocab_size)
 
     if how.logits_alive is None:
         return losses(hidden_BTD, targets_BT)

@@ -14,7 +14,7 @@ from modeling.dropout import Dropout
 from modeling.execution import Execution
 from modeling.table import Table, initial_value
 
-LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, S, H, K]
+LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, H, S, K]
 Cache = tuple[LayerCache, ...]
 
 

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 
-@jax.custom_vjp
-def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def cross_entropy(logits: jax.Array, targets: jax.Array, num_tokens: int) -> jax.Array:
     """-log softmax(logits)[target] in nats: float32 [..., V], int32 [...] -> float32 [...].
 
-    The backward pass writes softmax - one_hot in one fused sweep; autodiff would scatter, which is slow on a CPU.
+    Columns from `num_tokens` on pad the vocabulary and have no probability. The backward pass writes softmax - one_hot
+    in one fused sweep; autodiff would scatter, which is slow on a CPU.
     """
-    return _forward(logits, targets)[0]
+    return _forward(logits, targets, num_tokens)[0]
 
 
-def _forward(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    total = jax.nn.logsumexp(logits, axis=-1)
+def _exp(logits: jax.Array, offset: jax.Array, num_tokens: int) -> jax.Array:
+    return jnp.where(jnp.arange(logits.shape[-1]) < num_tokens, jnp.exp(logits - offset[..., None]), 0.0)
+
+
+def _forward(
+    logits: jax.Array, targets: jax.Array, num_tokens: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+    # masked in the sum, not before it, which would write all logits once more; the offset is any large one of the row
+    most = jnp.max(logits[..., :num_tokens], axis=-1)
+    total = most + jnp.log(jnp.sum(_exp(logits, most, num_tokens), axis=-1))
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     return total - picked, (logits, targets, total)
 
 
-def _backward(saved: tuple[jax.Array, jax.Array, jax.Array], cotangent: jax.Array) -> tuple[jax.Array, None]:
+def _backward(
+    num_tokens: int, saved: tuple[jax.Array, jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, None]:
     logits, targets, total = saved
-    probabilities = jnp.exp(logits - total[..., None])
     one_hot = jnp.arange(logits.shape[-1]) == targets[..., None]
-    return (probabilities - one_hot) * cotangent[..., None], None
+    return (_exp(logits, total, num_tokens) - one_hot) * cotangent[..., None], None
 
 
 cross_entropy.defvjp(_forward, _backward)

@@ -56,7 +56,20 @@ def test_cross_entropy_equals_its_definition_and_autodiff():
     def plain(logits):
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)[..., 0]
 
-    np.testing.assert_allclose(cross_entropy(logits, targets), plain(logits), rtol=1e-5, atol=1e-6)
-    ours = jax.grad(lambda x: jnp.sum(weights * cross_entropy(x, targets)))(logits)
+    np.testing.assert_allclose(cross_entropy(logits, targets, logits.shape[-1]), plain(logits), rtol=1e-5, atol=1e-6)
+    ours = jax.grad(lambda x: jnp.sum(weights * cross_entropy(x, targets, x.shape[-1])))(logits)
     wanted = jax.grad(lambda x: jnp.sum(weights * plain(x)))(logits)
     np.testing.assert_allclose(ours, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_padding_of_the_vocabulary_has_no_probability():
+    """Whatever the padding's logits are, loss and gradient are those of the logits without it."""
+    logits = jax.random.normal(jax.random.key(0), (7, 13))
+    targets = jnp.arange(7)
+    for padding in (-1e9, 0.0, 1e9):
+        padded = jnp.pad(logits, [(0, 0), (0, 4)], constant_values=padding)
+        found, gradient = jax.value_and_grad(lambda x: cross_entropy(x, targets, 13).sum())(padded)
+        wanted, wanted_gradient = jax.value_and_grad(lambda x: cross_entropy(x, targets, 13).sum())(logits)
+        assert found == wanted and np.isfinite(found)
+        np.testing.assert_array_equal(gradient[:, :13], wanted_gradient)
+        np.testing.assert_array_equal(gradient[:, 13:], 0)

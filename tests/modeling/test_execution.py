@@ -28,7 +28,7 @@ def close(found, wanted, tolerance=1e-5):
 
 def random_rows(T, width=K):
     keys = jax.random.split(jax.random.key(3), 3)
-    return tuple(jax.random.normal(key, (B, T, H, width)) for key in keys)
+    return tuple(jax.random.normal(key, (B, H, T, width)) for key in keys)
 
 
 def segments(T):
@@ -36,14 +36,14 @@ def segments(T):
 
 
 def attend(way, rows, window, segment_ids, scale=0.7):
-    query, key, value = (x.reshape(*x.shape[:2], -1) for x in rows)
+    query, key, value = (x.swapaxes(1, 2).reshape(B, x.shape[2], -1) for x in rows)
     this = Pass(Execution(attention=way), jnp.arange(query.shape[1])[None], segment_ids_BT=segment_ids)
     return self_attention(query, key, value, None, this, num_heads=H, scale=scale, window=window)[0]
 
 
 def slow_attention(rows, window, segment_ids, scale=0.7):
     """A loop over queries that gathers what each sees."""
-    query, key, value = map(np.asarray, rows)
+    query, key, value = (np.asarray(x).swapaxes(1, 2) for x in rows)
     segment_ids = None if segment_ids is None else np.asarray(segment_ids)
     mixed = np.zeros_like(query)
     for b, t, h in np.ndindex(*query.shape[:3]):
@@ -82,16 +82,20 @@ def test_kernels_equal_plain_attention_and_its_gradients(kernel, window, with_se
     weights = jnp.cos(jnp.arange(B * T * H * K)).reshape(B, T, -1)
 
     def loss(rows, attention):
-        return jnp.sum(attention(rows).reshape(B, T, -1) * weights)
+        return jnp.sum(attention(rows) * weights)
 
-    found = jax.value_and_grad(loss)(rows, lambda rows: KERNELS[kernel](rows[0] * 0.7, *rows[1:], ids, window))
+    def with_kernel(rows):
+        mixed_BHTK = KERNELS[kernel](rows[0] * 0.7, *rows[1:], ids, window)
+        return mixed_BHTK.swapaxes(1, 2).reshape(B, T, -1)
+
+    found = jax.value_and_grad(loss)(rows, with_kernel)
     wanted = jax.value_and_grad(loss)(rows, lambda rows: attend("plain", rows, window, ids))
     close(found, wanted, 1e-4)
 
 
 def test_work_of_a_window_grows_with_it_and_not_with_the_square_of_the_length():
     def flops(way, T):
-        query = jax.ShapeDtypeStruct((1, T, H, K), jnp.float32)
+        query = jax.ShapeDtypeStruct((B, H, T, K), jnp.float32)
         return (
             jax.jit(lambda *rows: attend(way, rows, 64, None))
             .lower(query, query, query)
