@@ -12,7 +12,7 @@ from flax import nnx
 from modeling.config import DecoderConfig
 from modeling.table import Table, initial_value
 
-LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, S, H, K]
+LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, H, S, K]
 Cache = tuple[LayerCache, ...]
 
 
