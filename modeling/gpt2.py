@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -132,7 +133,8 @@ class GPT2(nnx.Module):
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
+        x_BTD = self.embed.tokens[tokens_BT].astype(jnp.float32)  # the tables may hold bfloat16, the residual does not
+        x_BTD += self.embed.positions[position_BT].astype(jnp.float32)
         x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from modeling.attention import self_attention
@@ -134,7 +135,8 @@ class GPTNeo(nnx.Module):
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[position_BT]
+        x_BTD = self.embed.tokens[tokens_BT].astype(jnp.float32)  # the tables may hold bfloat16, the residual does not
+        x_BTD += self.embed.positions[position_BT].astype(jnp.float32)
         x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
