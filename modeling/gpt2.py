@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -18,7 +17,7 @@ from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.layers import Cache, LayerCache, Leaves, look_up, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Layout, Row
 
@@ -133,8 +132,7 @@ class GPT2(nnx.Module):
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT].astype(jnp.float32)  # the tables may hold bfloat16, the residual does not
-        x_BTD += self.embed.positions[position_BT].astype(jnp.float32)
+        x_BTD = look_up(self.embed.tokens[...], tokens_BT) + look_up(self.embed.positions[...], position_BT)
         x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.layers import Cache, LayerCache, Leaves, look_up, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.rotary import rotate_pairs
 from modeling.table import Row, Table
@@ -141,7 +140,7 @@ class GPTJ(nnx.Module):
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:
             return block(x, old, slot, first_slot_B, config, dtype, dropout, layer)
 
-        x_BTD = drop(self.embed.tokens[tokens_BT].astype(jnp.float32), dropout, "embed", 0)
+        x_BTD = drop(look_up(self.embed.tokens[...], tokens_BT), dropout, "embed", 0)
         x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, config.num_layers, apply)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.dropout import Dropout, Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, positions, run_blocks, sites
+from modeling.layers import Cache, LayerCache, Leaves, look_up, positions, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Row
 
@@ -135,8 +134,7 @@ class GPTNeo(nnx.Module):
         dropout: Dropout | None = None,
     ) -> tuple[jax.Array, Cache]:
         position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-        x_BTD = self.embed.tokens[tokens_BT].astype(jnp.float32)  # the tables may hold bfloat16, the residual does not
-        x_BTD += self.embed.positions[position_BT].astype(jnp.float32)
+        x_BTD = look_up(self.embed.tokens[...], tokens_BT) + look_up(self.embed.positions[...], position_BT)
         x_BTD = drop(x_BTD, dropout, "embed", 0)
 
         def apply(block: Block, x: jax.Array, old: LayerCache | None, layer: int) -> tuple[jax.Array, LayerCache]:

@@ -35,18 +35,29 @@ def run_blocks(
 ) -> tuple[jax.Array, Cache]:
     """Apply one block after the other; `blocks` holds all layers' leaves stacked, `apply` gets one layer's.
 
-    Unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add L arrays
+    A leaf may also be a tuple of its layers (generation.decoding: no step then cuts, that is copies, them). Unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add L arrays
     of full size in the backward pass.
     """
     structure, stacked = nnx.split(blocks)
-    leaves, tree = jax.tree.flatten(stacked)
-    layers = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
+    leaves = nnx.to_pure_dict(stacked)
+    layers = {name: leaf if isinstance(leaf, tuple) else jnp.unstack(leaf) for name, leaf in leaves.items()}
     caches = []
-    for layer, own in zip(range(num_layers), layers, strict=True):
-        block = nnx.merge(structure, jax.tree.unflatten(tree, own))
+    for layer in range(num_layers):
+        block = nnx.merge(structure, {name: own[layer] for name, own in layers.items()})
         x_BTD, new = apply(block, x_BTD, None if cache is None else cache[layer], layer)
         caches.append(new)
     return x_BTD, tuple(caches)
+
+
+def look_up(table_RD: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of an embedding table as float32: [..., D]; the residual stream is float32 whatever the table holds.
+
+    bfloat16 rows are fetched as their bits: XLA's CPU backend would convert the whole table first, at every call.
+    """
+    if table_RD.dtype != jnp.bfloat16:
+        return table_RD[index].astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(table_RD, jnp.uint16)[index]
+    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16).astype(jnp.float32)
 
 
 def sites(layer: int) -> tuple[int, int, int]:
