@@ -73,7 +73,7 @@ def init_params(config: DecoderConfig, seed: int | jax.Array) -> Params:
 
 
 def init_cache(config: DecoderConfig, rows: int, slots: int, dtype: str) -> Cache:
-    """An empty key-value cache for `rows` sequences of at most `slots` tokens; attention over it multiplies in `dtype`."""
+    """An empty cache for `rows` sequences of at most `slots` tokens; attention over it multiplies in `dtype`."""
     shape = (rows, config.num_heads, slots, config.head_size)
     return tuple((jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers))
 

@@ -35,7 +35,8 @@ def run_blocks(
 ) -> tuple[jax.Array, Cache]:
     """Apply one block after the other; `blocks` holds all layers' leaves stacked, `apply` gets one layer's.
 
-    A leaf may also be a tuple of its layers (generation.decoding: no step then cuts, that is copies, them). Unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add L arrays
+    A leaf may also be a tuple of its layers (generation.decoding: cutting a stack in each step would copy it). A stack
+    is unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add L arrays
     of full size in the backward pass.
     """
     structure, stacked = nnx.split(blocks)
