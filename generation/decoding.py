@@ -1,7 +1,7 @@
 """Decoding: the compiled steps over a key-value cache, on all devices alike.
 
-Every shape is fixed by the settings and the prompts' bucket: a prefill is of one row a device, a step of `rows` rows a
-device, whether they hold a job or not. So the bits of a row depend on neither its company nor the number of devices.
+Every shape is fixed by the settings and the prompts' bucket: a prefill is of four rows a device, a step of `rows` rows,
+whether they hold a job or not. So the bits of a row depend on neither its company nor the number of devices.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def place(config: DecoderConfig, params: Params, dtype: str, devices: Sequence[j
 
 
 @partial(jax.jit, static_argnums=0)
-def prefill(shape: Shape, params: Params, tokens_DT: jax.Array, first_slot_D: jax.Array) -> State:
-    """Run one prompt on each of D devices; it is padded on the left, up to `first_slot_D`."""
+def prefill(shape: Shape, params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array) -> State:
+    """Run prompts, equally many on each device; they are padded on the left, up to `first_slot_N`."""
 
-    def one(params: Params, tokens_1T: jax.Array, first_slot_1: jax.Array) -> State:
-        cache = init_cache(shape.config, 1, tokens_1T.shape[1], shape.cache_dtype)
-        return State(*extend(shape.config, params, cache, tokens_1T, jnp.int32(0), first_slot_1, dtype=shape.dtype))
+    def one(params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array) -> State:
+        cache = init_cache(shape.config, tokens_NT.shape[0], tokens_NT.shape[1], shape.cache_dtype)
+        return State(*extend(shape.config, params, cache, tokens_NT, jnp.int32(0), first_slot_N, dtype=shape.dtype))
 
     return jax.shard_map(one, mesh=shape.mesh, in_specs=(P(), ROWS, ROWS), out_specs=ROWS, check_vma=False)(
-        params, tokens_DT, first_slot_D
+        params, tokens_NT, first_slot_N
     )
 
 
@@ -95,19 +95,23 @@ def empty(shape: Shape, rows: int, slots: int) -> State:
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
-def spread(shape: Shape, batch: State, prompt: State, first_D: jax.Array, last_D: jax.Array) -> State:
-    """Write each device's prefilled prompt into its rows from `first_D` up to, not including, `last_D`."""
+def spread(shape: Shape, batch: State, prompts: State, edges_N2: jax.Array) -> State:
+    """Copy each prefilled prompt into its device's rows from its first edge up to, not including, its second."""
 
-    def one(batch: State, prompt: State, first_1: jax.Array, last_1: jax.Array) -> State:
-        def put(row: jax.Array, batch: State) -> State:
-            return jax.tree.map(
-                lambda all, one: jax.lax.dynamic_update_slice(all, one, (row, *[0] * (one.ndim - 1))), batch, prompt
-            )
+    def one(batch: State, prompts: State, edges_N2: jax.Array) -> State:
+        for number in range(edges_N2.shape[0]):
+            mine = jax.tree.map(lambda leaf: leaf[number : number + 1], prompts)  # noqa: B023  (used in this turn only)
 
-        return jax.lax.fori_loop(first_1[0], last_1[0], put, batch)
+            def put(row: jax.Array, batch: State, mine: State = mine) -> State:
+                return jax.tree.map(
+                    lambda all, new: jax.lax.dynamic_update_slice(all, new, (row, *[0] * (new.ndim - 1))), batch, mine
+                )
 
-    return jax.shard_map(one, mesh=shape.mesh, in_specs=(ROWS,) * 4, out_specs=ROWS, check_vma=False)(
-        batch, prompt, first_D, last_D
+            batch = jax.lax.fori_loop(edges_N2[number, 0], edges_N2[number, 1], put, batch)
+        return batch
+
+    return jax.shard_map(one, mesh=shape.mesh, in_specs=(ROWS,) * 3, out_specs=ROWS, check_vma=False)(
+        batch, prompts, edges_N2
     )
 
 

@@ -22,14 +22,16 @@ class Job:
         return -(-len(self.ids) // BUCKET) * BUCKET
 
 
-def rounds(held: Sequence[Sequence[Job]]) -> list[list[tuple[int, list[Job]]]]:
-    """Split what each device holds into runs of one prompt, as (first row, jobs); round i has each device's i-th."""
-    runs: list[list[tuple[int, list[Job]]]] = []
-    for mine in held:
-        tasks = sorted({job.task for job in mine})
-        runs.append([])
-        for task in tasks:
-            run = [job for job in mine if job.task == task]
-            runs[-1].append((mine.index(run[0]), run))
-    most = max(map(len, runs))
-    return [[own[i] if i < len(own) else (0, []) for own in runs] for i in range(most)]
+def groups(queue: Sequence[Job], width: int) -> list[list[Job]]:
+    """The prompts of a queue, each by its first job, in the groups of `width` that are prefilled together."""
+    firsts: dict[int, Job] = {}
+    for job in queue:
+        firsts.setdefault(job.task, job)
+    prompts = list(firsts.values())
+    return [prompts[first : first + width] for first in range(0, len(prompts), width)]
+
+
+def spans(batch: Sequence[Job], group: Sequence[Job]) -> list[tuple[int, int]]:
+    """The rows of a batch that belong to each prompt of a group, as (first, one past the last); (0, 0) for none."""
+    rows = [[row for row, job in enumerate(batch) if job.task == prompt.task] for prompt in group]
+    return [(own[0], own[-1] + 1) if own else (0, 0) for own in rows]
