@@ -7,17 +7,11 @@ from __future__ import annotations
 
 import argparse
 
-from peers import alternate, keep_scratch_memory
-
-GPT_NEO_125M = {
-    "model_type": "gpt_neo", "vocab_size": 50257, "max_position_embeddings": 2048, "hidden_size": 768,
-    "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]], "window_size": 256,
-    "resid_dropout": 0.0, "embed_dropout": 0.0, "attention_dropout": 0.0,
-}  # fmt: skip
+from peers import GPT_NEO_125M, alternate, keep_scratch_memory
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
@@ -29,16 +23,18 @@ def main() -> None:
     import transformers
 
     from modeling.decoder import config_from_hf, init_params, token_losses
+    from modeling.execution import choose
 
     tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1))
     config = config_from_hf(GPT_NEO_125M)
+    how = choose(config, "bfloat16")
     params = init_params(config, 0)
     inputs, targets = jax.numpy.asarray(tokens[:, :-1]), jax.numpy.asarray(tokens[:, 1:])
 
     @jax.jit
     def loss_and_gradients(params: dict) -> tuple:
         def loss(params: dict) -> jax.Array:
-            return token_losses(config, params, inputs, targets, dtype="bfloat16").mean()
+            return token_losses(config, params, inputs, targets, how=how).mean()
 
         return jax.value_and_grad(loss)(params)
 

@@ -8,6 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 
+GPT_NEO_125M = {
+    "model_type": "gpt_neo", "vocab_size": 50257, "max_position_embeddings": 2048, "hidden_size": 768,
+    "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]], "window_size": 256,
+    "resid_dropout": 0.0, "embed_dropout": 0.0, "attention_dropout": 0.0, "bos_token_id": 50256, "eos_token_id": 50256,
+}  # fmt: skip
+
 # What run.sh sets for its CPU jobs (docs/log.md): glibc keeps freed memory, on huge pages, instead of giving it back
 # to the kernel, which would zero it again. Both peers run under it, or neither.
 KEEP_SCRATCH_MEMORY = {

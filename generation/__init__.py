@@ -4,6 +4,7 @@ completions = generation.complete(config, params, tokenizer, ["def add(a, b):"],
 completions[0][0].text
 """
 
-from generation.complete import Completion, PromptTooLong, Settings, complete
+from generation.complete import PromptTooLong, Sampler, Settings, complete
+from generation.ending import Completion
 
-__all__ = ["Completion", "PromptTooLong", "Settings", "complete"]
+__all__ = ["Completion", "PromptTooLong", "Sampler", "Settings", "complete"]

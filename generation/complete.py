@@ -1,35 +1,28 @@
 """Completions of prompts: prefill, then compiled chunks of decoding until every row has stopped.
 
 A completion depends on its prompt, its settings, its seed and its own numbers (prompt, sample), never on what shares
-its batch: rows run in one fixed count, and each draws from a key of its own.
+its batch or on how many devices there are (generation.decoding says how).
 """
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from generation.sampling import choose
+from generation.decoding import CHUNK, Choice, State, decode, empty, place, prefill, spread
+from generation.ending import Completion, cut, pieces
+from generation.schedule import Job, groups, spans
 from interface.errors import UserError
 from modeling.config import DecoderConfig
-from modeling.decoder import extend, init_cache
 from modeling.execution import Precision
-from modeling.layers import Cache
-from modeling.loss import cross_entropy
 from modeling.table import Params
 from tokenizer_patch.tokenizer import Tokenizer
 
-ROWS = 8  # sequences a batch: on a CPU eight cost little more than one, and the count must not depend on the prompts
-CHUNK = 16  # tokens decoded before the host looks for stop strings
-BUCKET = 64  # prompts are padded to a multiple of this, so that a handful of shapes is compiled
+PREFILL_ROWS = 4  # prompts prefilled at once: four take a CPU 37 ms each, one alone 93 (GPT-Neo 125M, 128 tokens)
+CPU_ROWS, ACCELERATOR_ROWS = 16, 32  # sequences a device decodes at once: docs/design/0008-sampling.md
 
 
 class PromptTooLong(UserError):
@@ -38,32 +31,168 @@ class PromptTooLong(UserError):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. `temperature` 0 is greedy; `top_p` 0.95 is Codex's (arXiv:2107.03374)."""
+    """How to sample. `temperature` 0 is greedy, `top_k` 0 is off; `top_p` 0.95 is Codex's (arXiv:2107.03374).
+
+    `rows` is how many sequences a device decodes at once, by default what suits the platform. A product of one more
+    row may round differently, so it is fixed here: fewer rows answer one prompt sooner, with the same probabilities.
+    """
 
     max_new_tokens: int = 128
     temperature: float = 0.2
     top_p: float = 0.95
+    top_k: int = 0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    rows: int | None = None
 
 
-@dataclass(frozen=True)
-class Completion:
-    """What followed a prompt, cut before the stop string or end of text that ended it.
+class Sampler:
+    """A model and its tokenizer on devices (default: all local ones), ready to complete prompts.
 
-    `log_probability` is the sum over the tokens that end before the cut, in nats, under the model itself: neither
-    tempered nor cut to a nucleus (Codex, arXiv:2107.03374, section 3.3, ranks by its mean). The end is not counted.
+    Matrices are held as `dtype`, once a device; `num_prefills` counts the prompts that were run.
     """
 
-    text: str
-    tokens: tuple[int, ...]
-    ended_by: Literal["end_of_text", "stop", "length"]
-    log_probability: float
+    def __init__(
+        self,
+        config: DecoderConfig,
+        params: Params,
+        tokenizer: Tokenizer,
+        *,
+        dtype: Precision = "float32",
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.devices = list(devices or jax.local_devices())
+        self.shape, self.params = place(config, params, dtype, self.devices)
+        self.num_prefills = 0
 
-    @property
-    def mean_log_probability(self) -> float:
-        """Nats a token; 0 for an empty completion."""
-        return self.log_probability / max(len(self.tokens), 1)
+    def complete(
+        self,
+        prompts: Sequence[str],
+        settings: Settings,
+        *,
+        num_samples: int = 1,
+        cut_prompts: bool = False,
+        on_completion: Callable[[], None] = lambda: None,
+    ) -> list[list[Completion]]:
+        """Sample `num_samples` completions of each prompt; `cut_prompts` cuts long ones from the left.
+
+        Raises: PromptTooLong.
+        """
+        encoded = [self._encode(prompt, settings, cut_prompts) for prompt in prompts]
+        jobs = [Job(*encoded[task], task, sample) for task in range(len(prompts)) for sample in range(num_samples)]
+        results: dict[tuple[int, int], Completion] = {}
+        for bucket in sorted({job.bucket for job in jobs}):
+            for _, found in self._decode([job for job in jobs if job.bucket == bucket], settings):
+                for job, completion in found:
+                    results[job.task, job.sample] = completion
+                    on_completion()
+        return [[results[task, sample] for sample in range(num_samples)] for task in range(len(prompts))]
+
+    def stream(self, prompt: str, settings: Settings, *, cut_prompts: bool = False) -> Iterator[str]:
+        """Yield the first completion of a prompt in pieces as they become certain; they add up to its text."""
+        job = Job(*self._encode(prompt, settings, cut_prompts), task=0, sample=0)
+
+        def texts() -> Iterator[tuple[str, bool]]:
+            for made_NT, found in self._decode([job], settings):
+                yield (found[0][1].text, True) if found else (self.tokenizer.decode(made_NT[0].tolist()), False)
+
+        return pieces(texts(), settings.stop)
+
+    def _encode(self, prompt: str, settings: Settings, cut_prompts: bool) -> tuple[list[int], int]:
+        """The tokens of a prompt that the model will see, and how many before them were cut."""
+        ids = self.tokenizer.encode(prompt) or [self.tokenizer.eos_token_id]
+        room = self.config.max_position_embeddings - settings.max_new_tokens
+        if len(ids) <= room:
+            return ids, 0
+        if cut_prompts and room > 0:
+            return ids[-room:], len(ids) - room
+        raise PromptTooLong(
+            f"the prompt {prompt[:40]!r}... has {len(ids)} tokens and may grow by {settings.max_new_tokens}; the model "
+            f"has {self.config.max_position_embeddings} positions. Shorten it, lower --max_new_tokens, or let "
+            "--cut_prompts drop its beginning"
+        )
+
+    def _decode(
+        self, jobs: Sequence[Job], settings: Settings
+    ) -> Iterator[tuple[np.ndarray, list[tuple[Job, Completion]]]]:
+        """Run the jobs of one bucket, batch by batch; after each chunk, the tokens made and the jobs that ended.
+
+        The devices share the jobs evenly, in order, so that the samples of one prompt follow each other on a device,
+        which prefills it once.
+        """
+        bucket, rows = jobs[0].bucket, self.rows(settings)
+        chunks = -(-settings.max_new_tokens // CHUNK)
+        share = -(-len(jobs) // len(self.devices))
+        queues = [jobs[first : first + share] for first in range(0, share * len(self.devices), share)]
+        width = min(PREFILL_ROWS, rows)
+        prompts = [groups(queue, width) for queue in queues]
+        batch = empty(self.shape, rows, bucket + chunks * CHUNK)
+        prefilled: State | None = None
+        held: list[int | None] = [None] * len(queues)  # the group of prompts that each device has prefilled last
+        for first in range(0, share, rows):
+            mine = [queue[first : first + rows] for queue in queues]
+            needed = [
+                [number for number, group in enumerate(own) if any(last for _, last in spans(jobs, group))]
+                for jobs, own in zip(mine, prompts, strict=True)
+            ]
+            for turn in range(max(map(len, needed))):
+                now = [own[turn] if turn < len(own) else None for own in needed]
+                if any(number not in (None, has) for number, has in zip(now, held, strict=True)):
+                    wanted = [[] if number is None else prompts[device][number] for device, number in enumerate(now)]
+                    prefilled = self._prefill(wanted, bucket, width)
+                    held = now
+                edges = np.zeros((len(queues), width, 2), np.int32)
+                for device, number in enumerate(now):
+                    if number is not None:
+                        found = spans(mine[device], prompts[device][number])
+                        edges[device, : len(found)] = found
+                batch = spread(self.shape, batch, prefilled, edges.reshape(-1, 2))
+            slots: list[Job | None] = [job for own in mine for job in [*own, *[None] * (rows - len(own))]]
+            batch = yield from self._run(batch, slots, bucket, chunks, settings)
+
+    def rows(self, settings: Settings) -> int:
+        """How many sequences a device decodes at once."""
+        return settings.rows or (CPU_ROWS if self.devices[0].platform == "cpu" else ACCELERATOR_ROWS)
+
+    def _prefill(self, groups: Sequence[Sequence[Job]], bucket: int, width: int) -> State:
+        """Run a group of at most `width` prompts on each device; a row without one runs an end-of-text token."""
+        tokens_DWT = np.full((len(groups), width, bucket), self.tokenizer.eos_token_id, np.int32)
+        first_slot_DW = np.full((len(groups), width), bucket - 1, np.int32)
+        for device, group in enumerate(groups):
+            for row, job in enumerate(group):
+                first_slot_DW[device, row] = bucket - len(job.ids)
+                tokens_DWT[device, row, bucket - len(job.ids) :] = job.ids
+                self.num_prefills += 1
+        return prefill(self.shape, self.params, tokens_DWT.reshape(-1, bucket), first_slot_DW.reshape(-1))
+
+    def _run(
+        self, batch: State, slots: Sequence[Job | None], bucket: int, chunks: int, settings: Settings
+    ) -> Generator[tuple[np.ndarray, list[tuple[Job, Completion]]], None, State]:
+        """Decode one batch until every job in it has ended; return its memory for the next."""
+        first_slot_N = np.array([bucket - (len(job.ids) if job else 1) for job in slots], np.int32)
+        numbers_N = np.array([(job.task, job.sample) if job else (0, 0) for job in slots], np.uint32)
+        choice = Choice(settings.seed, settings.temperature, settings.top_k, settings.top_p)
+        made_NT, chances_NT = np.zeros((len(slots), 0), np.int32), np.zeros((len(slots), 0), np.float32)
+        going = {row: job for row, job in enumerate(slots) if job is not None}
+        for chunk in range(chunks):
+            new_NT, new_chances_NT, batch = decode(
+                self.shape, self.tokenizer.size, self.params, batch, first_slot_N, numbers_N,
+                bucket + chunk * CHUNK, chunk * CHUNK, choice,
+            )  # fmt: skip
+            made_NT = np.concatenate([made_NT, np.asarray(new_NT)], axis=1)[:, : settings.max_new_tokens]
+            chances_NT = np.concatenate([chances_NT, np.asarray(new_chances_NT)], axis=1)
+            found = []
+            for row, job in list(going.items()):
+                completion = cut(
+                    made_NT[row].tolist(), chances_NT[row].tolist(), self.tokenizer, settings.stop, job.tokens_cut
+                )
+                if completion.ended_by != "length" or made_NT.shape[1] == settings.max_new_tokens:
+                    found.append((going.pop(row), completion))
+            yield made_NT, found
+            if not going:
+                break
+        return batch
 
 
 def complete(
@@ -75,128 +204,8 @@ def complete(
     *,
     num_samples: int = 1,
     dtype: Precision = "float32",
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    cut_prompts: bool = False,
 ) -> list[list[Completion]]:
-    """Sample `num_samples` completions of each prompt.  Raises: PromptTooLong."""
-    encoded = [tokenizer.encode(prompt) or [tokenizer.eos_token_id] for prompt in prompts]
-    for prompt, ids in zip(prompts, encoded, strict=True):
-        if len(ids) + settings.max_new_tokens > config.max_position_embeddings:
-            raise PromptTooLong(
-                f"the prompt {prompt[:40]!r}... has {len(ids)} tokens and may grow by {settings.max_new_tokens}; the "
-                f"model has {config.max_position_embeddings} positions. Shorten it, or lower --max_new_tokens"
-            )
-    jobs = sorted(
-        ((task, sample) for task in range(len(prompts)) for sample in range(num_samples)),
-        key=lambda job: (_bucket(len(encoded[job[0]])), job),
-    )
-    results: dict[tuple[int, int], Completion] = {}
-    for bucket in sorted({_bucket(len(ids)) for ids in encoded}):
-        mine = [job for job in jobs if _bucket(len(encoded[job[0]])) == bucket]
-        for first in range(0, len(mine), ROWS):
-            batch = mine[first : first + ROWS]
-            results |= zip(batch, _decode(config, params, tokenizer, encoded, batch, bucket, settings, dtype))
-            on_progress(len(results), len(jobs))
-    return [[results[task, sample] for sample in range(num_samples)] for task in range(len(prompts))]
-
-
-def _bucket(length: int) -> int:
-    return -(-length // BUCKET) * BUCKET
-
-
-def _decode(
-    config: DecoderConfig,
-    params: Params,
-    tokenizer: Tokenizer,
-    encoded: Sequence[Sequence[int]],
-    batch: Sequence[tuple[int, int]],
-    bucket: int,
-    settings: Settings,
-    dtype: Precision,
-) -> list[Completion]:
-    """Run one batch of (prompt, sample) jobs of one bucket to its end."""
-    tokens_NT = np.full((ROWS, bucket), tokenizer.eos_token_id, np.int32)
-    first_slot_N = np.full(ROWS, bucket - 1, np.int32)  # rows without a job hold one end-of-text token
-    numbers_N = np.zeros((ROWS, 2), np.uint32)
-    for row, (task, sample) in enumerate(batch):
-        ids = encoded[task]
-        tokens_NT[row, bucket - len(ids) :] = ids
-        first_slot_N[row] = bucket - len(ids)
-        numbers_N[row] = task, sample
-    chunks = -(-settings.max_new_tokens // CHUNK)
-    logits_NV, cache = _prefill(config, params, tokens_NT, first_slot_N, bucket + chunks * CHUNK, dtype)
-    made_NT, chances_NT = np.zeros((ROWS, 0), np.int32), np.zeros((ROWS, 0), np.float32)
-    ended: dict[int, Completion] = {}
-    for chunk in range(chunks):
-        new_NT, new_chances_NT, logits_NV, cache = _decode_chunk(
-            config, params, cache, logits_NV, first_slot_N, numbers_N, settings.seed, bucket + chunk * CHUNK,
-            chunk * CHUNK, settings.temperature, settings.top_p, dtype, tokenizer.size,
-        )  # fmt: skip
-        made_NT = np.concatenate([made_NT, np.asarray(new_NT)], axis=1)[:, : settings.max_new_tokens]
-        chances_NT = np.concatenate([chances_NT, np.asarray(new_chances_NT)], axis=1)
-        for row in set(range(len(batch))) - ended.keys():
-            completion = _cut(made_NT[row], chances_NT[row], tokenizer, settings)
-            if completion.ended_by != "length" or made_NT.shape[1] == settings.max_new_tokens:
-                ended[row] = completion
-        if len(ended) == len(batch):
-            break
-    return [ended[row] for row in range(len(batch))]
-
-
-def _cut(ids: np.ndarray, chances: np.ndarray, tokenizer: Tokenizer, settings: Settings) -> Completion:
-    """Cut at the first end-of-text token or stop string, whichever comes first in the text."""
-    ends = np.flatnonzero(ids == tokenizer.eos_token_id)
-    kept = tuple(ids[: ends[0]].tolist() if len(ends) else ids.tolist())
-    text = tokenizer.decode(kept)
-    ended_by: Literal["end_of_text", "stop", "length"] = "end_of_text" if len(ends) else "length"
-    places = [place for stop in settings.stop if (place := text.find(stop)) >= 0]
-    if places:
-        text, ended_by = text[: min(places)], "stop"
-        whole = bisect_right(range(len(kept)), len(text), key=lambda n: len(tokenizer.decode(kept[: n + 1])))
-        kept = kept[:whole]
-    return Completion(text, kept, ended_by, math.fsum(chances[: len(kept)].tolist()))
-
-
-@partial(jax.jit, static_argnums=(0, 4, 5))
-def _prefill(
-    config: DecoderConfig, params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array, slots: int, dtype: Precision
-) -> tuple[jax.Array, Cache]:
-    cache = init_cache(config, tokens_NT.shape[0], slots, dtype)
-    return extend(config, params, cache, tokens_NT, jnp.int32(0), first_slot_N, dtype=dtype)
-
-
-@partial(jax.jit, static_argnums=(0, 11, 12), donate_argnums=2)
-def _decode_chunk(
-    config: DecoderConfig,
-    params: Params,
-    cache: Cache,
-    logits_NV: jax.Array,
-    first_slot_N: jax.Array,
-    numbers_N: jax.Array,
-    seed: jax.Array,
-    slot: jax.Array,
-    already: jax.Array,
-    temperature: jax.Array,
-    top_p: jax.Array,
-    dtype: Precision,
-    num_tokens: int,
-) -> tuple[jax.Array, jax.Array, jax.Array, Cache]:
-    """Decode CHUNK tokens a row: [N, CHUNK], their log-probabilities, the scores of the one after, and the cache."""
-
-    def key(numbers: jax.Array, place: jax.Array) -> jax.Array:
-        mine = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), numbers[0]), numbers[1])
-        return jax.random.fold_in(mine, place)
-
-    def one(
-        carry: tuple[jax.Array, Cache], i: jax.Array
-    ) -> tuple[tuple[jax.Array, Cache], tuple[jax.Array, jax.Array]]:
-        logits_NV, cache = carry
-        keys_N = jax.vmap(key, in_axes=(0, None))(numbers_N, already + i)
-        # rows of the table beyond the tokenizer's ids (GPT-J has 143) stand for no text
-        possible_NV = jnp.where(jnp.arange(logits_NV.shape[-1]) < num_tokens, logits_NV, jnp.finfo(jnp.float32).min)
-        token_N = choose(possible_NV, keys_N, temperature, top_p)
-        chance_N = -cross_entropy(logits_NV, token_N, logits_NV.shape[-1])
-        logits_NV, cache = extend(config, params, cache, token_N[:, None], slot + i, first_slot_N, dtype=dtype)
-        return (logits_NV, cache), (token_N, chance_N)
-
-    (logits_NV, cache), (tokens, chances) = jax.lax.scan(one, (logits_NV, cache), jnp.arange(CHUNK))
-    return tokens.T, chances.T, logits_NV, cache
+    """Sample `num_samples` completions of each prompt, on all local devices; Sampler says the rest."""
+    sampler = Sampler(config, params, tokenizer, dtype=dtype)
+    return sampler.complete(prompts, settings, num_samples=num_samples, cut_prompts=cut_prompts)

@@ -18,8 +18,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from interface.files import open_atomically, write_json
 from modeling.config import DecoderConfig
 from modeling.decoder import config_from_hf, family
-from modeling.hub import TOKENIZER_FILES
-from modeling.hub import resolve as resolve  # of this module's public names
+from modeling.hub import TOKENIZER_FILES, resolve
 from modeling.table import Params, hf_entries, hf_tensor
 from modeling.tensor import CheckpointError
 from modeling.tensor_files import WEIGHT_FILES, open_tensors

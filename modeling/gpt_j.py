@@ -15,7 +15,7 @@ from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.dropout import Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, Pass, run_blocks, sites
+from modeling.layers import Cache, LayerCache, Leaves, Pass, look_up, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.rotary import rotate_pairs
 from modeling.table import Row, Table
@@ -132,7 +132,7 @@ class GPTJ(nnx.Module):
         this: Pass,
         config: GPTJConfig,
     ) -> tuple[jax.Array, Cache | None]:
-        x_BTD = drop(self.embed.tokens[tokens_BT], this.dropout, "embed", 0)
+        x_BTD = drop(look_up(self.embed.tokens[...], tokens_BT), this.dropout, "embed", 0)
         x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, this, config)
         return layer_norm(x_BTD, self.final.norm_scale, self.final.norm_bias, config.layer_norm_epsilon), cache
 

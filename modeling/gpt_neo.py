@@ -15,7 +15,7 @@ from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want
 from modeling.dot import dot
 from modeling.dropout import Rates, drop
-from modeling.layers import Cache, LayerCache, Leaves, Pass, run_blocks, sites
+from modeling.layers import Cache, LayerCache, Leaves, Pass, look_up, run_blocks, sites
 from modeling.norm import layer_norm
 from modeling.table import Row
 
@@ -126,7 +126,7 @@ class GPTNeo(nnx.Module):
         this: Pass,
         config: GPTNeoConfig,
     ) -> tuple[jax.Array, Cache | None]:
-        x_BTD = self.embed.tokens[tokens_BT] + self.embed.positions[this.position_BT]
+        x_BTD = look_up(self.embed.tokens[...], tokens_BT) + look_up(self.embed.positions[...], this.position_BT)
         x_BTD = drop(x_BTD, this.dropout, "embed", 0)
 
         x_BTD, cache = run_blocks(self.blocks, x_BTD, cache, this, config)

@@ -16,6 +16,7 @@ from modeling.table import Table, initial_value
 
 LayerCache = tuple[jax.Array, jax.Array]  # keys and values, [B, H, S, K]
 Cache = tuple[LayerCache, ...]
+Block = dict[str, Any]  # a block's leaves by name
 
 
 class Pass(NamedTuple):
@@ -55,10 +56,10 @@ def run_blocks(
     """
     windows = config.windows
     structure, stacked = nnx.split(blocks)
-    leaves, tree = jax.tree.flatten(stacked)
+    leaves = nnx.to_pure_dict(stacked)
 
-    def run(own: Sequence[jax.Array], x: jax.Array, old: LayerCache | None, layer: Any, window: int | None) -> Any:
-        block: Any = nnx.merge(structure, jax.tree.unflatten(tree, own))
+    def run(own: Block, x: jax.Array, old: LayerCache | None, layer: Any, window: int | None) -> Any:
+        block: Any = nnx.merge(structure, own)
         return block(x, old, this, config, layer, window)
 
     if cache is not None:
@@ -68,7 +69,7 @@ def run_blocks(
             caches.append(new)
         return x_BTD, tuple(caches)
 
-    def forward(own: Sequence[jax.Array], x: jax.Array, layer: Any, window: int | None) -> jax.Array:
+    def forward(own: Block, x: jax.Array, layer: Any, window: int | None) -> jax.Array:
         return _remat(lambda own, x, layer: run(own, x, None, layer, window)[0], this.how)(own, x, layer)
 
     if not this.how.scan:
@@ -78,20 +79,24 @@ def run_blocks(
 
     p = period(windows)
 
-    def one_period(x: jax.Array, turn: tuple[jax.Array, list[jax.Array]]) -> tuple[jax.Array, None]:
+    def one_period(x: jax.Array, turn: tuple[jax.Array, Block]) -> tuple[jax.Array, None]:
         number, stacks = turn
         for place, own in enumerate(_unstack(stacks)):
             x = forward(own, x, number * p + place, windows[place])
         return x, None
 
-    turns = [leaf.reshape(-1, p, *leaf.shape[1:]) for leaf in leaves]
+    turns = {name: leaf.reshape(-1, p, *leaf.shape[1:]) for name, leaf in leaves.items()}
     return jax.lax.scan(one_period, x_BTD, (jnp.arange(len(windows) // p), turns))[0], None
 
 
-def _unstack(leaves: Sequence[jax.Array]) -> list[tuple[jax.Array, ...]]:
-    """Each layer's own leaves. Unstacked as a whole: the transpose of that is one concatenation, where slicing each
-    layer out would add L arrays of full size in the backward pass."""
-    return list(zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True))
+def _unstack(leaves: Block) -> list[Block]:
+    """Each layer's own leaves; a leaf is a stack, or already a tuple of its layers (see generation.decoding).
+
+    A stack is unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add
+    L arrays of full size in the backward pass.
+    """
+    layers = [leaf if isinstance(leaf, tuple) else jnp.unstack(leaf) for leaf in leaves.values()]
+    return [dict(zip(leaves, own, strict=True)) for own in zip(*layers, strict=True)]
 
 
 def _remat(function: Callable[..., jax.Array], how: Execution) -> Callable[..., jax.Array]:
@@ -105,6 +110,17 @@ def period(windows: Sequence[int | None]) -> int:
     """Layers after which the pattern of attention repeats; it divides their number."""
     L = len(windows)
     return next(p for p in range(1, L + 1) if L % p == 0 and all(windows[i] == windows[i % p] for i in range(L)))
+
+
+def look_up(table_RD: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of an embedding table as float32: [..., D]; the residual stream is float32 whatever the table holds.
+
+    bfloat16 rows are fetched as their bits: XLA's CPU backend would convert the whole table first, at every call.
+    """
+    if table_RD.dtype != jnp.bfloat16:
+        return table_RD[index].astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(table_RD, jnp.uint16)[index]
+    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16).astype(jnp.float32)
 
 
 def sites(layer: Any) -> tuple[Any, Any, Any]:

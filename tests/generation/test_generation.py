@@ -51,7 +51,7 @@ def test_samples_follow_the_tempered_nucleus():
     logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
     draws = 20_000
     keys = jax.random.split(jax.random.key(0), draws)
-    found = choose(jnp.tile(logits, (draws, 1)), keys, jnp.float32(0.5), jnp.float32(0.9))
+    found = choose(jnp.tile(logits, (draws, 1)), keys, 0.5, 0, 0.9)
     squared = np.array([0.25, 0.09, 0, 0])  # temperature 0.5 squares: .25 .09 .0225 .0025; two of them reach 0.9
     share = np.bincount(np.asarray(found), minlength=4) / draws
     np.testing.assert_allclose(share, squared / squared.sum(), atol=0.015)
@@ -60,7 +60,7 @@ def test_samples_follow_the_tempered_nucleus():
 
 def test_temperature_zero_takes_the_most_probable():
     logits = jnp.array([[1.0, 3.0, 2.0]])
-    assert choose(logits, jax.random.split(jax.random.key(0), 1), jnp.float32(0), jnp.float32(0.5)).tolist() == [1]
+    assert choose(logits, jax.random.split(jax.random.key(0), 1), 0.0, 0, 0.5).tolist() == [1]
 
 
 def test_greedy_equals_torch(parts, model_dir):
@@ -124,7 +124,8 @@ def test_the_log_probability_is_the_models_own_over_the_tokens_that_end_before_t
             chances = np.asarray(jax.nn.log_softmax(modeling.logits(config, params, whole)))[0]
             wanted = [chances[len(ids) - 1 + i, token] for i, token in enumerate(completion.tokens)]
             assert completion.log_probability == pytest.approx(sum(wanted), rel=1e-4, abs=1e-4)
-            assert completion.mean_log_probability == pytest.approx(np.mean(wanted), rel=1e-4, abs=1e-4)
+            mean = sum(wanted) / max(len(wanted), 1)
+            assert completion.mean_log_probability == pytest.approx(mean, rel=1e-4, abs=1e-4)
             assert completion.text.startswith(tokenizer.decode(completion.tokens))
     shorter = [len(tokenizer.decode(free[0][0].tokens[:n])) <= len(cut[0][0].text) for n in range(1, 26)]
     assert len(cut[0][0].tokens) == sum(shorter)
@@ -157,8 +158,11 @@ def test_the_command_prints_or_writes_what_the_library_gives(parts, model_dir, t
     said = succeed(*words, "--prompts_file", prompts, "--num_samples", 2, "--output", tmp_path / "samples.jsonl")
     found = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert [row["completion"] for row in found] == [c.text for samples in wanted for c in samples]
-    assert [row["task_id"] for row in found] == ["0", "0", "1", "1", "2", "2"]
-    assert "wrote 6 samples" in said
+    assert [(row["task_id"], row["sample"]) for row in found] == [(str(n // 2), n % 2) for n in range(6)]
+    assert [row["mean_log_probability"] for row in found] == [c.mean_log_probability for s in wanted for c in s]
+    assert "wrote 6 samples" in said and "samples.jsonl.settings.json" in said
+    header = json.loads((tmp_path / "samples.jsonl.settings.json").read_text())
+    assert (header["temperature"], header["top_k"], header["seed"], header["rows"]) == (0.9, 0, 2, 16)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +170,13 @@ def test_the_command_prints_or_writes_what_the_library_gives(parts, model_dir, t
     [
         (["--prompt", "x", "--top_p", "0"], "--top_p is 0.0"),
         (["--prompt", "x", "--temperature=-1"], "--temperature is -1.0"),
+        (["--prompt", "x", "--top_k=-1"], "--top_k is -1"),
+        (["--prompt", "x", "--rows=0"], "--rows want at least 1"),
         ([], "either --prompt or --prompts_file"),
+        (["--format", "apps"], "--format apps and --question go together"),
+        (["--prompt", "x", "--starter_code", "f"], "--starter_code belongs to an APPS problem"),
+        (["--format", "apps", "--question", "nowhere"], "no file at nowhere"),
+        (["--interactive", "--num_samples", "2"], "leave out --output and --num_samples"),
         (["--prompts_file", "nowhere"], "no file at nowhere"),
         (["--prompt", "x", "--max_new_tokens", "999"], "64 positions"),
     ],
