@@ -125,7 +125,7 @@ class Sampler:
         chunks = -(-settings.max_new_tokens // CHUNK)
         share = -(-len(jobs) // len(self.devices))
         queues = [jobs[first : first + share] for first in range(0, share * len(self.devices), share)]
-        width = min(PREFILL_ROWS, rows)
+        width = min(PREFILL_ROWS, max(rows // 2, 1))
         prompts = [groups(queue, width) for queue in queues]
         batch = empty(self.shape, rows, bucket + chunks * CHUNK)
         prefilled: State | None = None

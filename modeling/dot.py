@@ -27,10 +27,19 @@ def _contract(spec: str, x: jax.Array, y: jax.Array, dtype: str) -> jax.Array:
     operands, out = spec.split("->")
     left, right = operands.split(",")
     low = partial(jnp.einsum, spec, preferred_element_type=jnp.float32)
-    if not set(left) & set(right) & set(out):
+    idle = [letter for letter, length in zip(left, x.shape, strict=True) if length == 1 and letter not in right]
+    if idle and len(set(left) - set(right)) > len(idle):
+        # One token a row: left in, XLA's CPU backend would copy the weights into another layout at every call.
+        short = str.maketrans("", "", "".join(idle))
+        product = _contract(
+            f"{left},{right}->{out}".translate(short), x.squeeze([left.index(n) for n in idle]), y, dtype
+        )
+        return jnp.expand_dims(product, [out.index(letter) for letter in idle])
+    batch = [letter for letter in left if letter in right and letter in out]
+    if not batch or (left[-1] in right and left[-1] not in out and list(left[: len(batch)]) == batch):
         return low(x, y)
-    # XLA's CPU backend has no batched bfloat16 product in every layout ("Unsupported element type for DotThunk").
-    # The rounded operands multiplied in float32 are the same numbers, and there as fast.
+    # XLA's CPU backend has a batched bfloat16 product only where the left operand's last axis is summed over
+    # ("Unsupported element type for DotThunk"). The rounded operands multiplied in float32 are the same numbers.
     return jax.lax.platform_dependent(
         x, y, cpu=lambda x, y: jnp.einsum(spec, x.astype(jnp.float32), y.astype(jnp.float32)), default=low
     )
