@@ -15,8 +15,11 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from peers import GPT_NEO_125M
 
 GIB = 2**30
 # name: (topology, accelerator type, GiB a device)
@@ -26,11 +29,7 @@ SLICES = {
     "v6e": ("v6e:2x4", "v6e-8", 32),
 }
 MODELS = {  # name: (config.json, blocks a device in training, tokens a block)
-    "GPT-Neo 125M": (
-        {"model_type": "gpt_neo", "vocab_size": 50257, "max_position_embeddings": 2048, "hidden_size": 768,
-         "num_layers": 12, "num_heads": 12, "attention_types": [[["global", "local"], 6]], "window_size": 256},
-        8, 2048,
-    ),
+    "GPT-Neo 125M": (GPT_NEO_125M, 8, 2048),
     "GPT-2 124M": (
         {"model_type": "gpt2", "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12,
          "attn_pdrop": 0.0},
@@ -41,12 +40,20 @@ MODELS = {  # name: (config.json, blocks a device in training, tokens a block)
          "rotary_dim": 32},
         4, 2048,
     ),
-    "GPT-J, 4 of its 28 layers": (
-        {"model_type": "gptj", "vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 4, "n_head": 16,
+    "GPT-J, 1 of its 28 layers": (
+        {"model_type": "gptj", "vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 1, "n_head": 16,
          "rotary_dim": 64},
         1, 1024,
     ),
 }  # fmt: skip
+# How long scanned and unrolled layers take to compile: training steps of v5e only.
+DEPTHS = {
+    f"GPT-Neo 125M, {layers} layers": (
+        GPT_NEO_125M | {"num_layers": layers, "attention_types": [[["global", "local"], layers // 2]]}, 4, 2048,
+    )
+    for layers in (12, 28)
+}  # fmt: skip
+DECODED_ROWS, SLOTS = 32, 512
 
 
 def main() -> None:
@@ -87,9 +94,10 @@ def compile_all(slice_name: str) -> Any:
     from jax.sharding import Mesh, NamedSharding
     from jax.sharding import PartitionSpec as P
 
+    from generation import decoding
     from modeling.cost import training_memory
-    from modeling.decoder import config_from_hf, init_params
-    from modeling.execution import choose
+    from modeling.decoder import config_from_hf, init_cache, init_params
+    from modeling.execution import Execution, choose
     from training.step import eval_step, initial_state, train_step
 
     topology, _, capacity = SLICES[slice_name]
@@ -103,11 +111,25 @@ def compile_all(slice_name: str) -> Any:
     def add(tree: Any) -> Any:
         return jax.lax.psum(tree, "data")
 
-    for name, (hf, rows, length) in MODELS.items():
+    def compiled(name: str, program: str, function: Any, arguments: tuple[Any, ...], estimate: int = 0) -> Any:
+        row = {"slice": f"{slice_name} ({len(devices)} x {capacity} GB)", "model": name, "program": program}
+        started = time.monotonic()
+        try:
+            done = function.lower(*arguments).compile()
+        except Exception as error:
+            return row | {"error": str(error).splitlines()[0][:150]}
+        taken = done.memory_analysis()
+        memory = taken.argument_size_in_bytes + taken.output_size_in_bytes - taken.alias_size_in_bytes
+        return row | {
+            "seconds": time.monotonic() - started, "memory": memory + taken.temp_size_in_bytes,
+            "splash": "splash" in done.as_text(), "estimate": estimate,
+        }  # fmt: skip
+
+    def programs(name: str, hf: dict[str, Any], rows: int, length: int, how: Execution, *, only_step: bool) -> Any:
         config = config_from_hf(hf)
-        how = choose(config, "bfloat16", platform="tpu", remat="block")
         optimizer = optax.adamw(1e-4)
-        state = placed(jax.eval_shape(lambda: initial_state(init_params(config, 0), optimizer)), everywhere)  # noqa: B023
+        params = jax.eval_shape(lambda: init_params(config, 0))
+        state = placed(jax.eval_shape(lambda: initial_state(init_params(config, 0), optimizer)), everywhere)
         total = rows * len(devices)
         whole = {
             field: jax.ShapeDtypeStruct((total, length), kind, sharding=shared)
@@ -116,37 +138,45 @@ def compile_all(slice_name: str) -> Any:
         numbers = {"rows": jax.ShapeDtypeStruct((total,), "int32", sharding=shared)}
 
         def forward(params: Any, batch: Any) -> Any:
-            return eval_step(params, batch, config=config, how=how, sum_over_devices=add)  # noqa: B023
+            return eval_step(params, batch, config=config, how=how, sum_over_devices=add)
 
         def step(state: Any, batch: Any) -> Any:
             micro = jax.tree.map(lambda x: x[None], batch)
             return train_step(
-                state, micro, config=config, optimizer=optimizer, schedule=lambda _: 1e-4, how=how, seed=0,  # noqa: B023
+                state, micro, config=config, optimizer=optimizer, schedule=lambda _: 1e-4, how=how, seed=0,
                 sum_over_devices=add,
             )  # fmt: skip
 
-        programs = {
-            f"forward, {rows} x {length}": (forward, state["params"], whole, ()),
-            f"training step, {rows} x {length}": (step, state, whole | numbers, (0,)),
-        }
-        for program, (function, first, second, donated) in programs.items():
-            mapped = jax.shard_map(function, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
-            started = time.monotonic()
-            row = {"slice": f"{slice_name} ({len(devices)} x {capacity} GB)", "model": name, "program": program}
-            try:
-                compiled = jax.jit(mapped, donate_argnums=donated).lower(first, second).compile()
-            except Exception as error:
-                yield row | {"error": str(error).splitlines()[0][:150]}
-                continue
-            taken = compiled.memory_analysis()
-            memory = taken.argument_size_in_bytes + taken.output_size_in_bytes - taken.alias_size_in_bytes
-            row |= {
-                "seconds": time.monotonic() - started, "memory": memory + taken.temp_size_in_bytes,
-                "splash": "splash" in compiled.as_text(),
-            }  # fmt: skip
-            if donated:
-                row["estimate"] = training_memory(config, how, rows=rows, length=length).total
-            yield row
+        def mapped(function: Any, donated: tuple[int, ...] = ()) -> Any:
+            spread = jax.shard_map(function, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=False)
+            return jax.jit(spread, donate_argnums=donated)
+
+        estimate, size = training_memory(config, how, rows=rows, length=length).total, f"{rows} x {length}"
+        yield compiled(name, f"training step, {size}", mapped(step, (0,)), (state, whole | numbers), estimate)
+        if only_step:
+            return
+        yield compiled(name, f"forward, {size}", mapped(forward), (state["params"], whole))
+        shape = decoding.Shape(Mesh(devices, ("rows",)), config, "bfloat16")
+        held = placed(jax.eval_shape(lambda p: decoding.hold(config, p, "bfloat16"), params), everywhere)
+        total = DECODED_ROWS * len(devices)
+        each = NamedSharding(shape.mesh, P("rows"))
+        cache = jax.eval_shape(lambda: init_cache(config, total, SLOTS, shape.cache_dtype))
+        scores = jax.ShapeDtypeStruct((total, config.vocab_size), "float32")
+        batch = placed(decoding.State(scores, cache), each)
+        rows_of = [jax.ShapeDtypeStruct(shape_, kind, sharding=each)
+                   for shape_, kind in (((total,), "int32"), ((total, 2), "uint32"))]  # fmt: skip
+        arguments = (shape, config.vocab_size, held, batch, *rows_of, 0, 0, decoding.Choice(0, 0.8, 0, 0.95))
+        title = f"decoding {decoding.CHUNK} tokens, {DECODED_ROWS} rows of {SLOTS} slots"
+        yield compiled(name, title, decoding.decode, arguments)
+
+    for name, (hf, rows, length) in MODELS.items():
+        how = choose(config_from_hf(hf), "bfloat16", platform="tpu", remat="block")
+        yield from programs(name, hf, rows, length, how, only_step=False)
+    if slice_name == "v5e":
+        for name, (hf, rows, length) in DEPTHS.items():
+            how = choose(config_from_hf(hf), "bfloat16", platform="tpu", remat="block")
+            yield from programs(f"{name}, scanned", hf, rows, length, how, only_step=True)
+            yield from programs(f"{name}, unrolled", hf, rows, length, replace(how, scan=False), only_step=True)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -160,7 +190,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         if "error" in row:
             lines.append(f"{place} refused: {row['error']} | | | |")
             continue
-        estimate = f"{row['estimate'] / GIB:.2f} GiB" if "estimate" in row else ""
+        estimate = f"{row['estimate'] / GIB:.2f} GiB" if row["estimate"] else ""
         lines.append(
             f"{place} {row['seconds']:.0f} s | {row['memory'] / GIB:.2f} GiB | {estimate} | "
             f"{'yes' if row['splash'] else 'no'} |"

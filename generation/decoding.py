@@ -57,20 +57,25 @@ class Shape(NamedTuple):
         return "float32" if self.mesh.devices.flat[0].platform == "cpu" else self.dtype
 
 
-def place(
-    config: DecoderConfig, params: Params, dtype: Precision, devices: Sequence[jax.Device]
-) -> tuple[Shape, Params]:
-    """Copy params to every device, matrices as `dtype`: a step reads them all, so their bytes are its time.
+def hold(config: DecoderConfig, params: Params, dtype: Precision) -> Params:
+    """Params as a step reads them: matrices as `dtype` (their bytes are its time), each layer's tensors on their own.
 
-    Each layer's tensors are arrays of their own; cut out of the stack inside a step they would be copied every time.
+    Cut out of the stack inside a step they would be copied every time.
     """
-    shape = Shape(Mesh(np.array(devices), ("rows",)), config, dtype)
 
     def leaf(row: Row) -> jax.Array | tuple[jax.Array, ...]:
         value = jnp.asarray(get(params, row.path), dtype if row.decay else jnp.float32)
         return tuple(jnp.unstack(value)) if row.stacked else value
 
-    return shape, jax.device_put(map_rows(family(config).table, leaf), NamedSharding(shape.mesh, P()))
+    return map_rows(family(config).table, leaf)
+
+
+def place(
+    config: DecoderConfig, params: Params, dtype: Precision, devices: Sequence[jax.Device]
+) -> tuple[Shape, Params]:
+    """Copy params, as a step reads them, to every device."""
+    shape = Shape(Mesh(np.array(devices), ("rows",)), config, dtype)
+    return shape, jax.device_put(hold(config, params, dtype), NamedSharding(shape.mesh, P()))
 
 
 @partial(jax.jit, static_argnums=0)

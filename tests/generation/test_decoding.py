@@ -11,6 +11,7 @@ import modeling
 from data_processing.apps_prompt import apps_prompt
 from generation import PromptTooLong, Sampler, Settings
 from generation.decoding import place
+from modeling.execution import Execution
 from tests.conftest import succeed
 from tokenizer_patch import Tokenizer
 
@@ -89,7 +90,7 @@ def test_bfloat16_log_probabilities_are_of_float32_scores(parts):
     made = Sampler(*parts, dtype="bfloat16", devices=jax.devices()[:1]).complete(PROMPTS[:1], WISH)[0][0]
     ids = tokenizer.encode(PROMPTS[0])
     whole = jnp.array([[*ids, *made.tokens]])
-    chances = np.asarray(jax.nn.log_softmax(modeling.logits(config, params, whole, dtype="bfloat16")))[0]
+    chances = np.asarray(jax.nn.log_softmax(modeling.logits(config, params, whole, how=Execution("bfloat16"))))[0]
     wanted = sum(chances[len(ids) - 1 + i, token] for i, token in enumerate(made.tokens))
     assert made.log_probability == pytest.approx(wanted, rel=5e-3, abs=5e-3)
 
