@@ -24,7 +24,7 @@ from peers import GPT_NEO_125M
 GIB = 2**30
 # name: (topology, accelerator type, GiB a device)
 SLICES = {
-    "v4": ("v4:2x2x1", "v4-8", 32),
+    "v4": ("v4:2x2x1", "v4-8", 16),  # a device is half a chip
     "v5e": ("v5e:2x4", "v5litepod-8", 16),
     "v6e": ("v6e:2x4", "v6e-8", 32),
 }
@@ -95,7 +95,7 @@ def compile_all(slice_name: str) -> Any:
     from jax.sharding import PartitionSpec as P
 
     from generation import decoding
-    from modeling.cost import training_memory
+    from modeling.cost import multiplied_parameters, training_flops, training_memory
     from modeling.decoder import config_from_hf, init_cache, init_params
     from modeling.execution import Execution, choose
     from training.step import eval_step, initial_state, train_step
@@ -111,7 +111,9 @@ def compile_all(slice_name: str) -> Any:
     def add(tree: Any) -> Any:
         return jax.lax.psum(tree, "data")
 
-    def compiled(name: str, program: str, function: Any, arguments: tuple[Any, ...], estimate: int = 0) -> Any:
+    def compiled(
+        name: str, program: str, function: Any, arguments: tuple[Any, ...], flops: float, estimate: int = 0
+    ) -> Any:
         row = {"slice": f"{slice_name} ({len(devices)} x {capacity} GB)", "model": name, "program": program}
         started = time.monotonic()
         try:
@@ -122,7 +124,7 @@ def compile_all(slice_name: str) -> Any:
         memory = taken.argument_size_in_bytes + taken.output_size_in_bytes - taken.alias_size_in_bytes
         return row | {
             "seconds": time.monotonic() - started, "memory": memory + taken.temp_size_in_bytes,
-            "splash": "splash" in done.as_text(), "estimate": estimate,
+            "splash": "splash" in done.as_text(), "estimate": estimate, "flops": flops,
         }  # fmt: skip
 
     def programs(name: str, hf: dict[str, Any], rows: int, length: int, how: Execution, *, only_step: bool) -> Any:
@@ -152,10 +154,11 @@ def compile_all(slice_name: str) -> Any:
             return jax.jit(spread, donate_argnums=donated)
 
         estimate, size = training_memory(config, how, rows=rows, length=length).total, f"{rows} x {length}"
-        yield compiled(name, f"training step, {size}", mapped(step, (0,)), (state, whole | numbers), estimate)
+        flops = training_flops(config, length) * rows * length
+        yield compiled(name, f"training step, {size}", mapped(step, (0,)), (state, whole | numbers), flops, estimate)
         if only_step:
             return
-        yield compiled(name, f"forward, {size}", mapped(forward), (state["params"], whole))
+        yield compiled(name, f"forward, {size}", mapped(forward), (state["params"], whole), flops / 3)
         shape = decoding.Shape(Mesh(devices, ("rows",)), config, "bfloat16")
         held = placed(jax.eval_shape(lambda p: decoding.hold(config, p, "bfloat16"), params), everywhere)
         total = DECODED_ROWS * len(devices)
@@ -167,7 +170,8 @@ def compile_all(slice_name: str) -> Any:
                    for shape_, kind in (((total,), "int32"), ((total, 2), "uint32"))]  # fmt: skip
         arguments = (shape, config.vocab_size, held, batch, *rows_of, 0, 0, decoding.Choice(0, 0.8, 0, 0.95))
         title = f"decoding {decoding.CHUNK} tokens, {DECODED_ROWS} rows of {SLOTS} slots"
-        yield compiled(name, title, decoding.decode, arguments)
+        flops = 2 * multiplied_parameters(config) + 4 * config.hidden_size * config.num_layers * SLOTS
+        yield compiled(name, title, decoding.decode, arguments, flops * DECODED_ROWS * decoding.CHUNK)
 
     for name, (hf, rows, length) in MODELS.items():
         how = choose(config_from_hf(hf), "bfloat16", platform="tpu", remat="block")
@@ -182,18 +186,18 @@ def compile_all(slice_name: str) -> Any:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| slice | model | program, a device | compiled in | memory a device | `describe` estimates | splash kernel |",
-        "|---|---|---|---|---|---|---|",
+        "| slice | model | program, a device | TFLOP | compiled in | memory | `describe` says | splash kernel |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         place = f"| {row['slice']} | {row['model']} | {row['program']} |"
         if "error" in row:
-            lines.append(f"{place} refused: {row['error']} | | | |")
+            lines.append(f"{place} | refused: {row['error']} | | | |")
             continue
         estimate = f"{row['estimate'] / GIB:.2f} GiB" if row["estimate"] else ""
         lines.append(
-            f"{place} {row['seconds']:.0f} s | {row['memory'] / GIB:.2f} GiB | {estimate} | "
-            f"{'yes' if row['splash'] else 'no'} |"
+            f"{place} {row['flops'] / 1e12:.2f} | {row['seconds']:.0f} s | {row['memory'] / GIB:.2f} GiB | "
+            f"{estimate} | {'yes' if row['splash'] else 'no'} |"
         )
     return "\n".join(lines)
 

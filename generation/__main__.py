@@ -56,14 +56,10 @@ class Generate:
             raise UserError("give either --prompt or --prompts_file, --interactive, or --format apps --question FILE")
         if self.starter_code and not self.question:
             raise UserError("--starter_code belongs to an APPS problem; give --format apps --question FILE too")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"--top_p is {self.top_p}; wanted more than 0 and at most 1")
-        if self.temperature < 0:
-            raise UserError(f"--temperature is {self.temperature}; wanted 0 or more")
-        if self.top_k < 0:
-            raise UserError(f"--top_k is {self.top_k}; wanted 0 (off) or more")
-        if self.num_samples < 1 or self.max_new_tokens < 1 or (self.rows is not None and self.rows < 1):
-            raise UserError("--num_samples, --max_new_tokens and --rows want at least 1")
+        if self.num_samples < 1:
+            raise UserError(f"--num_samples is {self.num_samples}; wanted 1 or more")
+        if self.output and Path(self.output).is_dir():
+            raise UserError(f"--output {self.output} is a folder; wanted the name of a file")
         if self.interactive and (self.output or self.num_samples > 1):
             raise UserError("--interactive prints one answer a turn; leave out --output and --num_samples")
 
@@ -71,26 +67,35 @@ class Generate:
 def _text(path: str, name: str) -> str:
     if not Path(path).is_file():
         raise UserError(f"no file at {path}; {name}")
-    return Path(path).read_text()
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error}); {name}") from error
 
 
 def _tasks(command: Generate) -> list[tuple[str, str]]:
     if command.prompt is not None:
-        return [("prompt", command.prompt)]
+        return [("0", command.prompt)]
     if command.question is not None:
         from data_processing.apps_prompt import apps_prompt
 
         starter = command.starter_code and _text(command.starter_code, "--starter_code wants a file of code")
-        return [("question", apps_prompt(_text(command.question, "--question wants the problem's text"), starter))]
-    path = Path(str(command.prompts_file))
+        return [("0", apps_prompt(_text(command.question, "--question wants the problem's text"), starter))]
+    path, wanted = str(command.prompts_file), 'JSON lines of {"task_id", "prompt"}, the prompt a string'
     tasks = []
-    lines = _text(str(path), "--prompts_file wants JSON lines of task_id and prompt").split("\n")
-    for number, line in enumerate(filter(str.strip, lines), start=1):
+    for number, line in enumerate(_text(path, f"--prompts_file wants {wanted}").split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            tasks.append((str(row["task_id"]), str(row["prompt"])))
+            task_id, prompt = row["task_id"], row["prompt"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{path} line {number} is not {{"task_id", "prompt"}} in JSON ({error!r})') from error
+            raise UserError(f"{path} line {number} is none of the wanted {wanted} ({error!r})") from error
+        if not isinstance(prompt, str) or not isinstance(task_id, str | int):
+            raise UserError(f"{path} line {number} has a prompt of type {type(prompt).__name__}; wanted {wanted}")
+        tasks.append((str(task_id), prompt))
+    if not tasks:
+        raise UserError(f"{path} holds no prompt; wanted {wanted}")
     return tasks
 
 
@@ -102,8 +107,8 @@ def _rows(
 
     steps = Steps(len(tasks) * command.num_samples, label="samples")
     completions = sampler.complete(
-        [prompt for _, prompt in tasks], settings, num_samples=command.num_samples,
-        cut_prompts=command.cut_prompts, on_completion=steps.advance,
+        [prompt for _, prompt in tasks], settings, names=[task_id for task_id, _ in tasks],
+        num_samples=command.num_samples, cut_prompts=command.cut_prompts, on_completion=steps.advance,
     )  # fmt: skip
     steps.close()
     return [
@@ -132,12 +137,13 @@ def main() -> None:
     from modeling.hub import resolve
     from tokenizer_patch.tokenizer import Tokenizer
 
-    folder = resolve(command.model, command.revision, command.cache_dir)
-    model = load(folder, dtype=command.dtype)
     settings = Settings(
         command.max_new_tokens, command.temperature, command.top_p, command.top_k, tuple(command.stop), command.seed,
-        command.rows or (2 if command.interactive else None),  # nothing ever shares a turn's batch
+        # nothing ever shares the batch of a turn
+        2 if command.interactive and command.rows is None else command.rows,
     )  # fmt: skip
+    folder = resolve(command.model, command.revision, command.cache_dir)
+    model = load(folder, dtype=command.dtype)
     tokenizer = Tokenizer.load(folder)
     tokenizer.require_rows(model.config.vocab_size, command.model)
     sampler = Sampler(model.config, model.params, tokenizer, dtype=command.dtype)
@@ -158,7 +164,7 @@ def main() -> None:
         print(f"wrote {len(rows)} samples to {command.output}, their settings to {command.output}.settings.json")
         return
     if len(tasks) == command.num_samples == 1:
-        pieces = sampler.stream(tasks[0][1], settings, cut_prompts=command.cut_prompts)
+        pieces = sampler.stream(tasks[0][1], settings, name=tasks[0][0], cut_prompts=command.cut_prompts)
         for piece in itertools.chain([tasks[0][1]], pieces, ["\n"]):
             print(piece, end="", flush=True)
         return

@@ -29,6 +29,10 @@ class PromptTooLong(UserError):
     """A prompt and what may follow it do not fit the model's positions."""
 
 
+class BadSettings(UserError):
+    """Sampling settings out of their range."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to sample. `temperature` 0 is greedy, `top_k` 0 is off; `top_p` 0.95 is Codex's (arXiv:2107.03374).
@@ -44,6 +48,20 @@ class Settings:
     stop: tuple[str, ...] = ()
     seed: int = 0
     rows: int | None = None
+
+    def __post_init__(self) -> None:
+        wanted = {  # not-a-number fulfils none
+            "max_new_tokens": ("1 or more", self.max_new_tokens >= 1),
+            "temperature": ("0, or 1e-6 up to 1e6", self.temperature == 0 or 1e-6 <= self.temperature <= 1e6),
+            "top_p": ("more than 0 and at most 1", 0 < self.top_p <= 1),
+            "top_k": ("0 (off) or more, below 2^31", 0 <= self.top_k < 2**31),
+            "seed": ("0 or more, below 2^32", 0 <= self.seed < 2**32),
+            "rows": ("1 or more", self.rows is None or self.rows >= 1),
+            "stop": ("strings that are not empty", all(self.stop)),
+        }
+        for name, (range_, fulfilled) in wanted.items():
+            if not fulfilled:
+                raise BadSettings(f"--{name} is {getattr(self, name)}; wanted {range_}")
 
 
 class Sampler:
@@ -71,16 +89,22 @@ class Sampler:
         prompts: Sequence[str],
         settings: Settings,
         *,
+        names: Sequence[str] | None = None,
         num_samples: int = 1,
         cut_prompts: bool = False,
         on_completion: Callable[[], None] = lambda: None,
     ) -> list[list[Completion]]:
         """Sample `num_samples` completions of each prompt; `cut_prompts` cuts long ones from the left.
 
+        A sample is drawn from the seed, its prompt's name (default: its place among the prompts) and its own number.
         Raises: PromptTooLong.
         """
         encoded = [self._encode(prompt, settings, cut_prompts) for prompt in prompts]
-        jobs = [Job(*encoded[task], task, sample) for task in range(len(prompts)) for sample in range(num_samples)]
+        jobs = [
+            Job(*encoded[task], task, str(task) if names is None else names[task], sample)
+            for task in range(len(prompts))
+            for sample in range(num_samples)
+        ]
         results: dict[tuple[int, int], Completion] = {}
         for bucket in sorted({job.bucket for job in jobs}):
             for _, found in self._decode([job for job in jobs if job.bucket == bucket], settings):
@@ -89,9 +113,9 @@ class Sampler:
                     on_completion()
         return [[results[task, sample] for sample in range(num_samples)] for task in range(len(prompts))]
 
-    def stream(self, prompt: str, settings: Settings, *, cut_prompts: bool = False) -> Iterator[str]:
+    def stream(self, prompt: str, settings: Settings, *, name: str = "0", cut_prompts: bool = False) -> Iterator[str]:
         """Yield the first completion of a prompt in pieces as they become certain; they add up to its text."""
-        job = Job(*self._encode(prompt, settings, cut_prompts), task=0, sample=0)
+        job = Job(*self._encode(prompt, settings, cut_prompts), task=0, name=name, sample=0)
 
         def texts() -> Iterator[tuple[str, bool]]:
             for made_NT, found in self._decode([job], settings):
@@ -109,8 +133,12 @@ class Sampler:
             return ids[-room:], len(ids) - room
         raise PromptTooLong(
             f"the prompt {prompt[:40]!r}... has {len(ids)} tokens and may grow by {settings.max_new_tokens}; the model "
-            f"has {self.config.max_position_embeddings} positions. Shorten it, lower --max_new_tokens, or let "
-            "--cut_prompts drop its beginning"
+            f"has {self.config.max_position_embeddings} positions. "
+            + (
+                "Shorten it, lower --max_new_tokens, or let --cut_prompts drop its beginning"
+                if room > 0
+                else "Lower --max_new_tokens"
+            )
         )
 
     def _decode(
@@ -171,7 +199,7 @@ class Sampler:
     ) -> Generator[tuple[np.ndarray, list[tuple[Job, Completion]]], None, State]:
         """Decode one batch until every job in it has ended; return its memory for the next."""
         first_slot_N = np.array([bucket - (len(job.ids) if job else 1) for job in slots], np.int32)
-        numbers_N = np.array([(job.task, job.sample) if job else (0, 0) for job in slots], np.uint32)
+        numbers_N = np.array([job.numbers if job else (0, 0) for job in slots], np.uint32)
         choice = Choice(settings.seed, settings.temperature, settings.top_k, settings.top_p)
         made_NT, chances_NT = np.zeros((len(slots), 0), np.int32), np.zeros((len(slots), 0), np.float32)
         going = {row: job for row, job in enumerate(slots) if job is not None}

@@ -137,7 +137,8 @@ def decode(
 ) -> tuple[jax.Array, jax.Array, State]:
     """Decode CHUNK tokens a row: int32 [N, CHUNK], their log-probabilities, and the batch after them.
 
-    A row draws from a key of its own: the seed, its two numbers (task, sample) and the token's place.
+    A row draws from a key of its own: the seed, its two numbers (of the prompt's name, and the sample's) and the
+    token's place.
     """
 
     def key(numbers: jax.Array, place: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,20 @@ BUCKET = 64  # prompts are padded to a multiple of this, so that a handful of sh
 
 @dataclass(frozen=True)
 class Job:
-    """One completion to make: the tokens that the model sees, how many before them were cut, and its numbers."""
+    """One completion to make: the tokens that the model sees, how many before them were cut, and its place.
+
+    It draws from `name` and `sample`, so that a prompt's samples do not change with the prompts before it.
+    """
 
     ids: list[int]
     tokens_cut: int
     task: int
+    name: str
     sample: int
+
+    @property
+    def numbers(self) -> tuple[int, int]:
+        return zlib.crc32(self.name.encode()), self.sample
 
     @property
     def bucket(self) -> int:

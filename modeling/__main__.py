@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from interface.errors import UserError, run
-from interface.files import prepare_output
+from interface.files import claim, prepare_output
 from interface.flags import choose, flag, required
 
 
@@ -28,15 +29,30 @@ class Convert:
 
 
 def convert(command: Convert) -> None:
-    from modeling.checkpoint import INDEX, load, plan_weights, save
+    from modeling.checkpoint import INDEX, load, plan_weights, read_config, save
     from modeling.hub import TOKENIZER_FILES, resolve
 
+    if command.tokenizer and not any((Path(command.tokenizer) / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(
+            f"--tokenizer {command.tokenizer} holds no tokenizer; wanted a folder with any of "
+            f"{', '.join(TOKENIZER_FILES)}. Give such a folder, or leave --tokenizer away to copy the source's"
+        )
     source, output_dir = resolve(command.source, command.revision, command.cache_dir), Path(command.output_dir)
-    model = load(source)
+    tokenizer_dir = Path(command.tokenizer or source)
+    for name, folder in (("SOURCE", source), ("--tokenizer", tokenizer_dir)):
+        if folder.resolve().is_relative_to(output_dir.resolve()):
+            raise UserError(
+                f"{name} {folder} is, or lies in, the output folder {output_dir}, whose files would be moved aside "
+                "before they are read; give another OUTPUT"
+            )
     names = ["config.json", "generation_config.json", INDEX, *TOKENIZER_FILES]
-    names += plan_weights(model.config, command.dtype).filename_to_tensors
-    prepare_output(output_dir, *names, overwrite=command.overwrite_output_dir)
-    save(output_dir, model, tokenizer_dir=command.tokenizer or source, dtype=command.dtype)
+    names += plan_weights(read_config(source), command.dtype).filename_to_tensors
+    # Refused before the weights are read. An empty folder is claimed only after, so that, where they cannot be read,
+    # it stays empty and the same command may be given again.
+    prepare_output(output_dir, *(names if command.overwrite_output_dir else ()), overwrite=command.overwrite_output_dir)
+    model = load(source)
+    claim(output_dir, *names)
+    save(output_dir, model, tokenizer_dir=tokenizer_dir, dtype=command.dtype)
     if not any((output_dir / name).is_file() for name in TOKENIZER_FILES):
         print(f"note: {command.source} has no tokenizer; --tokenizer FOLDER adds one", file=sys.stderr)
     print(f"wrote {command.dtype} weights of {command.source} to {output_dir}")
@@ -50,14 +66,17 @@ class Describe:
     mesh: str = flag("data=1,fsdp=1,tensor=1", "devices along each axis of the mesh")
     batch: int = flag(8, "blocks a device in one pass")
     block_size: int | None = flag(None, "tokens a block; default: the model's positions")
+    gradient_accumulation_steps: int = flag(1, "passes an optimizer step")
     dtype: Literal["float32", "bfloat16"] = flag("bfloat16", "precision of matrix operands")
     remat: Literal["none", "dots", "block"] = flag("none", "what the backward pass computes again")
     attention: Literal["auto", "plain", "blocked", "cudnn", "splash"] = flag("auto", "how attention is computed")
     platform: Literal["cpu", "gpu", "tpu"] | None = flag(None, "describe for these devices; default: this machine's")
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or (self.block_size or 1) < 1:
-            raise UserError(f"--batch {self.batch} and --block_size {self.block_size} want at least 1")
+        for name in ("batch", "block_size", "gradient_accumulation_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} is {value}; wanted at least 1")
 
 
 def print_description(command: Describe) -> None:
@@ -70,15 +89,20 @@ def print_description(command: Describe) -> None:
         config, command.dtype, attention=command.attention, remat=command.remat, platform=command.platform
     )
     length = command.block_size or config.max_position_embeddings
-    print(describe(config, how, rows=command.batch, length=length, mesh=mesh))
+    accumulate = command.gradient_accumulation_steps > 1
+    print(describe(config, how, rows=command.batch, length=length, mesh=mesh, accumulate=accumulate))
 
 
 def main() -> None:
     words = sys.argv[1:]
     for name, flags in (("convert", ["--source", "--output_dir"]), ("describe", ["--model"])):
-        given = words[1 : 1 + len(flags)]
-        if words[:1] == [name] and len(given) == len(flags) and not any(word.startswith("-") for word in given):
-            words[1 : 1 + len(flags)] = [word for pair in zip(flags, given, strict=True) for word in pair]
+        given = list(takewhile(lambda word: not word.startswith("-"), words[1:]))[: len(flags)]
+        # one file where two words are wanted is a file of flags
+        is_flag_file = len(given) < len(flags) and any(
+            Path(word).suffix in (".json", ".yaml", ".yml") for word in given
+        )
+        if words[:1] == [name] and not is_flag_file:
+            words[1 : 1 + len(given)] = [word for pair in zip(flags, given) for word in pair]
     _, command = choose(
         {
             "convert": (

@@ -22,16 +22,24 @@ def cudnn_attention(
     implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> jax.Array:
     """cuDNN's flash attention. It knows no segments: with them it gets a dense [B, 1, T, T] mask, and the memory of
-    that is paid. `implementation` "xla" computes the same call without a GPU."""
-    mask = None if segments_BT is None else (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
+    that is paid; its backward pass then wants an even T. `implementation` "xla" computes the same call without a GPU.
+    """
+    T = query_BHTK.shape[2]
+    padding = 0 if segments_BT is None else T % 2
     query_BTHK, key_BTHK, value_BTHK = (
-        x_BHTK.swapaxes(1, 2).astype(dtype) for x_BHTK in (query_BHTK, key_BHTK, value_BHTK)
+        jnp.pad(x_BHTK.swapaxes(1, 2).astype(dtype), [(0, 0), (0, padding), (0, 0), (0, 0)])
+        for x_BHTK in (query_BHTK, key_BHTK, value_BHTK)
     )
+    mask = None
+    if segments_BT is not None:
+        padded_BT = jnp.pad(segments_BT, [(0, 0), (0, padding)], constant_values=-1)
+        mask = padded_BT[:, None, :, None] == padded_BT[:, None, None, :]
     mixed_BTHK = jax.nn.dot_product_attention(
-        query_BTHK, key_BTHK, value_BTHK, mask=mask, scale=1.0, is_causal=True, implementation=implementation,
-        local_window_size=None if window is None else (window - 1, 0),
+        query_BTHK, key_BTHK, value_BTHK,
+        mask=mask, scale=1.0, is_causal=True, implementation=implementation,
+        local_window_size=None if window is None or window >= T else (window - 1, 0),
     )  # fmt: skip
-    return mixed_BTHK.swapaxes(1, 2).astype(jnp.float32)
+    return mixed_BTHK[:, :T].swapaxes(1, 2).astype(jnp.float32)
 
 
 def splash_attention(

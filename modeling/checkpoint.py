@@ -47,6 +47,8 @@ def read_config(model: str | Path, revision: str | None = None, cache_dir: str |
         hf = json.loads(path.read_text())
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON ({error}); it may be cut short, fetch or write it again") from error
+    if not isinstance(hf, dict):
+        raise CheckpointError(f"{path} holds a {type(hf).__name__}; wanted one JSON object, fetch or write it again")
     return config_from_hf(hf)
 
 

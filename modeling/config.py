@@ -25,6 +25,16 @@ def want(hf: dict[str, Any], name: str) -> Any:
     return hf[name]
 
 
+def want_size(hf: dict[str, Any], name: str, otherwise: int | None = None) -> int:
+    """Read a size, a whole number from 1; `otherwise` is that of a config.json that leaves it out."""
+    size = otherwise if otherwise is not None and hf.get(name) is None else want(hf, name)
+    if type(size) is not int or size < 1:  # isinstance would take true for 1
+        raise UnsupportedConfig(
+            f"config.json has {name} {size!r}; wanted a whole number from 1. Fetch or write it again"
+        )
+    return size
+
+
 @dataclass(frozen=True)
 class DecoderConfig(ABC):
     """Sizes shared by all families. Hashable, so that jit can take it as a static argument.

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from interface.errors import UserError
 from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.dropout import Dropout
@@ -21,6 +22,10 @@ from modeling.loss import chunked, cross_entropy
 from modeling.table import Params, Table
 
 PLAIN = Execution()
+
+
+class TooManyTokens(UserError):
+    """More tokens in a row than the model has positions."""
 
 
 class Family(NamedTuple):
@@ -95,7 +100,9 @@ def logits(
     Positions run 0..T-1 where none are given. With segment ids, a token sees its own segment only.
     """
     model = _module(config, params)
-    hidden_BTD, _ = model.hidden(tokens_BT, None, _whole(tokens_BT, how, positions_BT, segment_ids_BT, None), config)
+    hidden_BTD, _ = model.hidden(
+        tokens_BT, None, _whole(config, tokens_BT, how, positions_BT, segment_ids_BT, None), config
+    )
     return model.head(hidden_BTD, how.dtype)[..., : config.vocab_size]
 
 
@@ -116,7 +123,7 @@ def token_losses(
     """
     dropout = None if dropout_keys_B is None else Dropout(config.dropout, dropout_keys_B)
     model = _module(config, params)
-    this = _whole(tokens_BT, how, positions_BT, segment_ids_BT, dropout)
+    this = _whole(config, tokens_BT, how, positions_BT, segment_ids_BT, dropout)
     hidden_BTD, _ = model.hidden(tokens_BT, None, this, config)
 
     def losses(hidden_BTD: jax.Array, targets_BT: jax.Array) -> jax.Array:
@@ -128,15 +135,19 @@ def token_losses(
 
 
 def _whole(
+    config: DecoderConfig,
     tokens_BT: jax.Array,
     how: Execution,
     positions_BT: jax.Array | None,
     segment_ids_BT: jax.Array | None,
     dropout: Dropout | None,
 ) -> Pass:
-    """A pass over whole rows, without a cache."""
+    """A pass over whole rows, without a cache.  Raises: TooManyTokens."""
+    T = tokens_BT.shape[1]
     if positions_BT is None:
-        positions_BT = jnp.arange(tokens_BT.shape[1])[None]
+        if config.max_position_embeddings < T:  # an index beyond a table reads its last row, silently
+            raise TooManyTokens(f"{T} tokens a row; the model has {config.max_position_embeddings} positions")
+        positions_BT = jnp.arange(T)[None]
     return Pass(how, positions_BT, segment_ids_BT=segment_ids_BT, dropout=dropout)
 
 

@@ -17,21 +17,29 @@ def parse_mesh(text: str) -> dict[str, int]:
     mesh = dict.fromkeys(MESH_AXES, 1)
     for part in filter(None, text.replace(" ", "").split(",")):
         name, _, number = part.partition("=")
-        if name not in mesh or not number.isdigit() or int(number) < 1:
+        if name not in mesh or not (number.isascii() and number.isdecimal()) or int(number) < 1:
             raise UnsupportedConfig(f"--mesh holds {part!r}; wanted data=N,fsdp=N,tensor=N with whole numbers from 1")
         mesh[name] = int(number)
     return mesh
 
 
-def describe(config: DecoderConfig, how: Execution, *, rows: int, length: int, mesh: Mapping[str, int]) -> str:
-    """The whole description as text; `rows` blocks of `length` tokens a device."""
+def describe(
+    config: DecoderConfig,
+    how: Execution,
+    *,
+    rows: int,
+    length: int,
+    mesh: Mapping[str, int],
+    accumulate: bool = False,
+) -> str:
+    """The whole description as text; `rows` blocks of `length` tokens a device and pass."""
     if length > config.max_position_embeddings:
         raise UnsupportedConfig(f"--block_size is {length}; the model has {config.max_position_embeddings} positions")
     if config.num_heads % mesh["tensor"]:
         raise UnsupportedConfig(
             f"--mesh tensor={mesh['tensor']} does not divide the model's {config.num_heads} heads; choose a divisor"
         )
-    memory = training_memory(config, how, rows=rows, length=length, mesh=mesh)
+    memory = training_memory(config, how, rows=rows, length=length, mesh=mesh, accumulate=accumulate)
     return "\n".join(
         [*_shape(config), "", *_tensors(config, mesh), "", *_operations(config, length), "", *_memory(memory, mesh)]
     )

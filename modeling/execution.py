@@ -72,16 +72,20 @@ def choose(
 
 
 def _why_not_cudnn(platform: str, dtype: str, head_size: int) -> str | None:
-    """cuDNN's flash attention wants an Ampere or newer GPU, 16-bit operands, and heads of a multiple of 8 up to 128."""
+    """cuDNN's flash attention wants an Ampere or newer GPU, 16-bit operands, and heads of a multiple of 8 up to 128
+    (256 from Hopper on). GPUs that are only described, not there, are taken for Hopper's."""
     import jax
 
     if platform != "gpu":
         return f"it is an NVIDIA GPU's, and this is a {platform}"
     if dtype == "float32":
         return "it multiplies 16-bit operands only; give --dtype bfloat16"
-    if head_size % 8 or head_size > 128:
-        return f"heads are {head_size} wide; it takes multiples of 8 up to 128"
-    capability = getattr(jax.local_devices()[0], "compute_capability", "0.0")
-    if float(capability) < 8:
-        return f"the GPU's compute capability is {capability}; it wants 8.0 (a T4 has 7.5)"
+    capability = "9.0"
+    if jax.default_backend() == "gpu":
+        capability = str(getattr(jax.local_devices()[0], "compute_capability", ""))
+    if not capability.replace(".", "", 1).isdecimal() or float(capability) < 8:
+        return f"the GPU's compute capability is {capability or 'unknown'}; it wants 8.0 (a T4 has 7.5)"
+    widest = 256 if float(capability) >= 9 else 128
+    if head_size % 8 or head_size > widest:
+        return f"heads are {head_size} wide; it takes multiples of 8 up to {widest}"
     return None

@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 
 from modeling.attention import self_attention
-from modeling.config import DecoderConfig, UnsupportedConfig, want
+from modeling.config import DecoderConfig, UnsupportedConfig, want_size
 from modeling.dot import dot
 from modeling.dropout import Rates, drop
 from modeling.layers import Cache, LayerCache, Leaves, Pass, look_up, run_blocks, sites
@@ -64,22 +64,22 @@ class GPT2Config(DecoderConfig):
             raise UnsupportedConfig(f"activation_function is {hf['activation_function']!r}; GPT-2 here knows gelu_new")
         if not hf.get("tie_word_embeddings", True) or hf.get("add_cross_attention"):
             raise UnsupportedConfig("GPT-2 here ties its head to the input table and has no cross attention")
-        head_size = want(hf, "n_embd") // want(hf, "n_head")
+        head_size = want_size(hf, "n_embd") // want_size(hf, "n_head") or 1  # more heads than channels: refused below
         scale = head_size**-0.5 if hf.get("scale_attn_weights", True) else 1.0
         by_layer = hf.get("scale_attn_by_inverse_layer_idx", False)
         return cls(
             hf=cls.freeze(hf),
-            vocab_size=want(hf, "vocab_size"),
-            max_position_embeddings=want(hf, "n_positions"),
-            hidden_size=want(hf, "n_embd"),
-            num_layers=want(hf, "n_layer"),
-            num_heads=want(hf, "n_head"),
+            vocab_size=want_size(hf, "vocab_size"),
+            max_position_embeddings=want_size(hf, "n_positions"),
+            hidden_size=want_size(hf, "n_embd"),
+            num_layers=want_size(hf, "n_layer"),
+            num_heads=want_size(hf, "n_head"),
             initializer_range=hf.get("initializer_range", 0.02),
             dropout=Rates(*(hf.get(name, 0.1) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
-            intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
+            intermediate_size=want_size(hf, "n_inner", 4 * want_size(hf, "n_embd")),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
-            windows=(None,) * want(hf, "n_layer"),
-            scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want(hf, "n_layer"))),
+            windows=(None,) * want_size(hf, "n_layer"),
+            scales=tuple(scale / (layer + 1) if by_layer else scale for layer in range(want_size(hf, "n_layer"))),
         )
 
 

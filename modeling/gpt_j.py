@@ -12,7 +12,7 @@ import jax
 from flax import nnx
 
 from modeling.attention import self_attention
-from modeling.config import DecoderConfig, UnsupportedConfig, want
+from modeling.config import DecoderConfig, UnsupportedConfig, want_size
 from modeling.dot import dot
 from modeling.dropout import Rates, drop
 from modeling.layers import Cache, LayerCache, Leaves, Pass, look_up, run_blocks, sites
@@ -58,21 +58,21 @@ class GPTJConfig(DecoderConfig):
             raise UnsupportedConfig(f"activation_function is {hf['activation_function']!r}; {name} here knows gelu_new")
         if hf.get("tie_word_embeddings", False):
             raise UnsupportedConfig(f"tie_word_embeddings is true; {name} checkpoints have a head of their own")
-        rotary_dim = hf.get("rotary_dim") or want(hf, "n_embd") // want(hf, "n_head")
-        if rotary_dim % 2 or rotary_dim > want(hf, "n_embd") // want(hf, "n_head"):
+        rotary_dim = want_size(hf, "rotary_dim", want_size(hf, "n_embd") // want_size(hf, "n_head"))
+        if rotary_dim % 2 or rotary_dim > want_size(hf, "n_embd") // want_size(hf, "n_head"):
             raise UnsupportedConfig(f"rotary_dim is {rotary_dim}; wanted an even number of a head's channels")
         return cls(
             hf=cls.freeze(hf),
-            vocab_size=want(hf, "vocab_size"),
-            max_position_embeddings=want(hf, "n_positions"),
-            hidden_size=want(hf, "n_embd"),
-            num_layers=want(hf, "n_layer"),
-            num_heads=want(hf, "n_head"),
+            vocab_size=want_size(hf, "vocab_size"),
+            max_position_embeddings=want_size(hf, "n_positions"),
+            hidden_size=want_size(hf, "n_embd"),
+            num_layers=want_size(hf, "n_layer"),
+            num_heads=want_size(hf, "n_head"),
             initializer_range=hf.get("initializer_range", 0.02),
             dropout=Rates(*(hf.get(name, 0.0) for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"))),
-            intermediate_size=hf.get("n_inner") or 4 * want(hf, "n_embd"),
+            intermediate_size=want_size(hf, "n_inner", 4 * want_size(hf, "n_embd")),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
-            windows=(None,) * want(hf, "n_layer"),
+            windows=(None,) * want_size(hf, "n_layer"),
             rotary_dim=rotary_dim,
         )
 

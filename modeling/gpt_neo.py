@@ -12,7 +12,7 @@ import jax
 from flax import nnx
 
 from modeling.attention import self_attention
-from modeling.config import DecoderConfig, UnsupportedConfig, want
+from modeling.config import DecoderConfig, UnsupportedConfig, want, want_size
 from modeling.dot import dot
 from modeling.dropout import Rates, drop
 from modeling.layers import Cache, LayerCache, Leaves, Pass, look_up, run_blocks, sites
@@ -59,23 +59,23 @@ class GPTNeoConfig(DecoderConfig):
         if not hf.get("tie_word_embeddings", True):
             raise UnsupportedConfig("tie_word_embeddings is false; GPT-Neo checkpoints tie the head to the input table")
         kinds = [kind for pattern, repeats in want(hf, "attention_types") for _ in range(repeats) for kind in pattern]
-        if len(kinds) != want(hf, "num_layers") or set(kinds) - {"global", "local"}:
+        if len(kinds) != want_size(hf, "num_layers") or set(kinds) - {"global", "local"}:
             raise UnsupportedConfig(
                 f"attention_types {hf['attention_types']} names {len(kinds)} layers ({', '.join(sorted(set(kinds)))}); "
                 f"wanted {hf['num_layers']}, each global or local"
             )
         return cls(
             hf=cls.freeze(hf),
-            vocab_size=want(hf, "vocab_size"),
-            max_position_embeddings=want(hf, "max_position_embeddings"),
-            hidden_size=want(hf, "hidden_size"),
-            num_layers=want(hf, "num_layers"),
-            num_heads=want(hf, "num_heads"),
+            vocab_size=want_size(hf, "vocab_size"),
+            max_position_embeddings=want_size(hf, "max_position_embeddings"),
+            hidden_size=want_size(hf, "hidden_size"),
+            num_layers=want_size(hf, "num_layers"),
+            num_heads=want_size(hf, "num_heads"),
             initializer_range=hf.get("initializer_range", 0.02),
             dropout=Rates(*(hf.get(name, 0.0) for name in ("embed_dropout", "attention_dropout", "resid_dropout"))),
-            intermediate_size=hf.get("intermediate_size") or 4 * want(hf, "hidden_size"),
+            intermediate_size=want_size(hf, "intermediate_size", 4 * want_size(hf, "hidden_size")),
             layer_norm_epsilon=hf.get("layer_norm_epsilon", 1e-5),
-            windows=tuple(hf.get("window_size", 256) if kind == "local" else None for kind in kinds),
+            windows=tuple(want_size(hf, "window_size", 256) if kind == "local" else None for kind in kinds),
         )
 
 

@@ -43,7 +43,10 @@ def resolve(
     if path.is_dir():
         return path
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "/" not in name:
-        raise CheckpointError(f"no model folder at {name}; wanted a local folder with a config.json, or a Hub id")
+        raise CheckpointError(
+            f"no model folder at {name}; wanted a local folder with a config.json, or a Hub id. "
+            "Hub ids are OWNER/NAME, e.g. openai-community/gpt2"
+        )
     return _fetch(name, revision, None if cache_dir is None else Path(cache_dir).expanduser(), weights)
 
 

@@ -113,14 +113,24 @@ def period(windows: Sequence[int | None]) -> int:
 
 
 def look_up(table_RD: jax.Array, index: jax.Array) -> jax.Array:
-    """Rows of an embedding table as float32: [..., D]; the residual stream is float32 whatever the table holds.
-
-    bfloat16 rows are fetched as their bits: XLA's CPU backend would convert the whole table first, at every call.
-    """
+    """Rows of an embedding table as float32: [..., D]; the residual stream is float32 whatever the table holds."""
     if table_RD.dtype != jnp.bfloat16:
         return table_RD[index].astype(jnp.float32)
+    return _look_up_bits(table_RD, index).astype(jnp.float32)
+
+
+@jax.custom_vjp
+def _look_up_bits(table_RD: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of a bfloat16 table as bfloat16, fetched as their bits: XLA's CPU backend would convert the whole table
+    first, at every call. A change of bits has no gradient of its own, so the plain one is given."""
     bits = jax.lax.bitcast_convert_type(table_RD, jnp.uint16)[index]
-    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16).astype(jnp.float32)
+    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16)
+
+
+_look_up_bits.defvjp(
+    lambda table_RD, index: (_look_up_bits(table_RD, index), (jnp.zeros_like(table_RD), index)),
+    lambda saved, rows: (saved[0].at[saved[1]].add(rows), None),
+)
 
 
 def sites(layer: Any) -> tuple[Any, Any, Any]:

@@ -44,7 +44,7 @@ def open_tensors(folder: Path) -> Tensors:
 def _shards(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is no index of shards ({error!r}); fetch or write it again") from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:

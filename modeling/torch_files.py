@@ -1,17 +1,20 @@
 """Torch files: the tensors of a checkpoint in torch's zip format, without torch.
 
-A torch file holds a pickle, which could call anything; here it can name nothing but what a tensor is made of.
+A torch file holds a pickle, which could call anything and change anything that it gets hold of. Here it has only the
+instructions that a state dict needs, and can name nothing but what a tensor is made of.
 """
 
 from __future__ import annotations
 
 import pickle
+import reprlib
 import struct
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -37,8 +40,41 @@ class _Storage(NamedTuple):
     numbers: int
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Unpickles a state dict of tensors; any other name is refused, so nothing can be called."""
+_INSTRUCTIONS = (
+    *(pickle.PROTO, pickle.FRAME, pickle.MARK, pickle.STOP),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1),
+    *(pickle.BINFLOAT, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+    *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS),
+    *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.BINGET, pickle.LONG_BINGET),
+    *(pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BINPERSID),
+)
+
+
+class _TensorUnpickler(pickle._Unpickler):
+    """Unpickles a state dict of tensors; any other name or instruction is refused.
+
+    Python's own unpickler in Python, because C's takes no other table of instructions. What it calls and gets are an
+    OrderedDict, `_tensor`, and names of storages as text: no object that anybody else shares.
+    """
+
+    def _refuse(self) -> None:
+        raise CheckpointError(
+            f"{self._path} has an instruction that no state dict needs; nothing was run. Fetch it again"
+        )
+
+    def _forget_state(self) -> None:
+        """BUILD: torch leaves `_metadata` on a state dict, which we do not need; nothing else has a state."""
+        del self.stack[-1]
+        if not isinstance(self.stack[-1], OrderedDict):
+            raise CheckpointError(f"{self._path} sets a state where only a state dict has one; nothing was run")
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **dict.fromkeys(range(256), _refuse),
+        **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS},
+        pickle.BUILD[0]: _forget_state,
+    }
+    stack: list[Any]
 
     def __init__(self, file: Any, archive: zipfile.ZipFile, prefix: str, path: Path) -> None:
         super().__init__(file)
@@ -54,14 +90,15 @@ class _TensorUnpickler(pickle.Unpickler):
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return self._tensor
         if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
+            return name
         raise CheckpointError(f"{self._path} asks for {module}.{name}, which no tensor is made of; nothing was run")
 
     def persistent_load(self, saved: Any) -> _Storage:
         match saved:
-            case ("storage", np.dtype() as dtype, str(key), str(), int(count)) if key.isalnum():
-                return self._stored(_Storage(dtype, f"{self._prefix}/data/{key}", count))
-        raise CheckpointError(f"{self._path} refers to a storage as {str(saved)[:80]}; wanted torch's own form")
+            case ("storage", str(kind), str(key), str(), int(count)) if kind in _STORAGES and key.isalnum():
+                return self._stored(_Storage(_STORAGES[kind], f"{self._prefix}/data/{key}", count))
+        found = reprlib.repr(saved)  # bounded: a few shared tuples could print as gigabytes
+        raise CheckpointError(f"{self._path} refers to a storage as {found}; wanted torch's own form")
 
     def _stored(self, storage: _Storage) -> _Storage:
         """Check that the archive holds what a storage says, as it is: a compressed entry could be a bomb."""
@@ -74,7 +111,8 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def _tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
         whole = (offset, *shape, *strides)
-        if not isinstance(storage, _Storage) or not all(isinstance(n, int) and n >= 0 for n in whole):
+        known = isinstance(storage, _Storage) and len(shape) == len(strides)
+        if not known or not all(isinstance(n, int) and n >= 0 for n in whole):
             raise CheckpointError(f"{self._path} describes a tensor that cannot be; fetch it again")
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) if prod(shape) else 0
         if last >= max(storage.numbers, 1):
@@ -126,6 +164,6 @@ def open_torch(path: Path) -> Tensors:
         raise
     except Exception as error:  # a pickle of garbage can raise anything
         raise CheckpointError(f"{path} holds no state dict that can be read ({error!r}); fetch it again") from error
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in state.items()):
         raise CheckpointError(f"{path} holds no plain state dict; wanted tensors by name")
-    return {str(name): tensor for name, tensor in state.items()}
+    return dict(state)

@@ -158,6 +158,3 @@ def _writer(sharding: NamedSharding | None) -> Any:
         _write, mesh=sharding.mesh, in_specs=(spec, spec, PartitionSpec()), out_specs=spec, check_vma=False
     )
     return jax.jit(write, donate_argnums=0)
-
-
-__all__ = ["params_from_hf"]

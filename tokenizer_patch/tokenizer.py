@@ -52,7 +52,7 @@ class Tokenizer:
             if not (folder / "vocab.json").is_file():
                 raise TokenizerError(
                     f"no tokenizer in {folder}: wanted tokenizer.json, or vocab.json with merges.txt; "
-                    "name another folder with --tokenizer_name"
+                    "copy a tokenizer's files there, or name its folder with --tokenizer_name where a command has that"
                 )
             from transformers import AutoTokenizer
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import modeling
-from generation import PromptTooLong, Settings, complete
+from generation import PromptTooLong, Sampler, Settings, complete
 from generation.sampling import choose, nucleus
 from tests.conftest import command, succeed
 from tokenizer_patch import Tokenizer
@@ -171,7 +171,14 @@ def test_the_command_prints_or_writes_what_the_library_gives(parts, model_dir, t
         (["--prompt", "x", "--top_p", "0"], "--top_p is 0.0"),
         (["--prompt", "x", "--temperature=-1"], "--temperature is -1.0"),
         (["--prompt", "x", "--top_k=-1"], "--top_k is -1"),
-        (["--prompt", "x", "--rows=0"], "--rows want at least 1"),
+        (["--prompt", "x", "--rows=0"], "--rows is 0; wanted 1 or more"),
+        (["--prompt", "x", "--temperature", "nan"], "--temperature is nan"),
+        (["--prompt", "x", "--seed", "99999999999"], "--seed is 99999999999; wanted 0 or more, below 2^32"),
+        (["--prompt", "x", "--top_k", "99999999999"], "--top_k is 99999999999"),
+        (["--prompt", "x", "--stop", ""], "wanted strings that are not empty"),
+        (["--prompt", "x", "--max_new_tokens", "0"], "--max_new_tokens is 0"),
+        (["--prompt", "x", "--max_new_tokens", "64", "--cut_prompts"], "positions. Lower --max_new_tokens"),
+        (["--prompt", "x", "--output", "tests"], "--output tests is a folder"),
         ([], "either --prompt or --prompts_file"),
         (["--format", "apps"], "--format apps and --question go together"),
         (["--prompt", "x", "--starter_code", "f"], "--starter_code belongs to an APPS problem"),
@@ -189,3 +196,30 @@ def test_bad_input_ends_with_status_2(model_dir, words, wanted):
 def test_a_missing_model_is_named():
     done = command("-m", "generation", "--model", "./nowhere", "--prompt", "x")
     assert done.returncode == 2 and "no model folder at ./nowhere" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"\xff\xfe", "is not UTF-8"),
+        (b"\n\n", "holds no prompt"),
+        (b'\n\n{"task_id": 1, "prompt": "x"}\n{"task_id": 1}\n', "line 4 is none of the wanted"),
+        (b'{"task_id": 1, "prompt": null}\n', "line 1 has a prompt of type NoneType"),
+    ],
+)
+def test_a_prompts_file_that_is_none_is_refused(tmp_path, content, wanted):
+    from generation.__main__ import Generate, _tasks
+    from interface.errors import UserError
+
+    (tmp_path / "prompts.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=wanted):
+        _tasks(Generate(model="m", prompts_file=str(tmp_path / "prompts.jsonl")))
+
+
+def test_a_prompts_samples_do_not_change_with_the_prompts_before_it(parts):
+    config, params, tokenizer = parts
+    wish = Settings(max_new_tokens=9, temperature=1.0, seed=3)
+    sampler = Sampler(config, params, tokenizer)
+    whole = sampler.complete(PROMPTS, wish, names=["a", "b", "c"], num_samples=2)
+    assert sampler.complete(PROMPTS[1:], wish, names=["b", "c"], num_samples=2) == whole[1:]
+    assert sampler.complete(PROMPTS[1:], wish, names=["b", "d"], num_samples=2)[1] != whole[2]

@@ -120,6 +120,8 @@ def test_a_mesh_divides_the_state():
     eight = training_memory(config, Execution(), rows=1, length=128, mesh={"fsdp": 8})
     assert eight.parameters == pytest.approx(one.parameters / 8, rel=0.01)
     assert eight.optimizer == 2 * eight.parameters and eight.activations == one.activations
+    twice = training_memory(config, Execution(), rows=1, length=128, accumulate=True)
+    assert twice.gradients == 2 * one.gradients and twice.total - one.total == one.gradients
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ def test_description_of_a_tiny_model_in_numbers():
     assert f"{training_flops(config, 16) / 1e9:.3f} GFLOP" in said
 
 
-@pytest.mark.parametrize("text", ["fsdp", "fsdp=0", "rows=2", "fsdp=two"])
+@pytest.mark.parametrize("text", ["fsdp", "fsdp=0", "rows=2", "fsdp=two", "data=²", "data=٣"])
 def test_a_mesh_that_is_none_is_refused(text):
     with pytest.raises(UnsupportedConfig, match="wanted data=N,fsdp=N,tensor=N"):
         parse_mesh(text)
@@ -154,6 +156,7 @@ def test_a_mesh_that_is_none_is_refused(text):
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
+        (["--batch", "0"], "--batch is 0; wanted at least 1"),
         (["--mesh", "tensor=2"], "does not divide the model's 3 heads"),
         (["--block_size", "65"], "the model has 64 positions"),
         (["--attention", "splash"], "--attention splash cannot run here"),

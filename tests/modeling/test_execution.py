@@ -10,10 +10,10 @@ import pytest
 import modeling
 from modeling.attention import BLOCK, self_attention
 from modeling.attention_kernels import cudnn_attention, splash_attention
-from modeling.decoder import config_from_hf
+from modeling.decoder import TooManyTokens, config_from_hf
 from modeling.dropout import row_keys
 from modeling.execution import Execution, UnsupportedExecution, choose
-from modeling.layers import Pass, period
+from modeling.layers import Pass, look_up, period
 from tests.conftest import TINY
 from tests.modeling.test_families import CONFIGS
 
@@ -67,15 +67,17 @@ def test_attention_equals_a_loop_over_queries(way, window, with_segments):
 
 
 KERNELS = {
-    "cudnn": lambda *words: cudnn_attention(*words, "float32", implementation="xla"),
-    "splash": lambda *words: splash_attention(*words, "float32", interpret=True),
+    "cudnn": lambda *words: cudnn_attention(*words, implementation="xla"),
+    "splash": lambda *words: splash_attention(*words, interpret=True),
 }
 
 
 @pytest.mark.parametrize("with_segments", [False, True])
-@pytest.mark.parametrize("window", [None, 100])
+@pytest.mark.parametrize(
+    ("window", "dtype"), [(None, "float32"), (100, "float32"), (100, "bfloat16"), (999, "float32")]
+)
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_kernels_equal_plain_attention_and_its_gradients(kernel, window, with_segments):
+def test_kernels_equal_plain_attention_and_its_gradients(kernel, window, dtype, with_segments):
     """cuDNN's call is computed by XLA here, splash attention by its own code, interpreted."""
     T = 131
     rows, ids = random_rows(T), segments(T) if with_segments else None
@@ -85,12 +87,21 @@ def test_kernels_equal_plain_attention_and_its_gradients(kernel, window, with_se
         return jnp.sum(attention(rows) * weights)
 
     def with_kernel(rows):
-        mixed_BHTK = KERNELS[kernel](rows[0] * 0.7, *rows[1:], ids, window)
+        mixed_BHTK = KERNELS[kernel](rows[0] * 0.7, *rows[1:], ids, window, dtype)
         return mixed_BHTK.swapaxes(1, 2).reshape(B, T, -1)
 
     found = jax.value_and_grad(loss)(rows, with_kernel)
     wanted = jax.value_and_grad(loss)(rows, lambda rows: attend("plain", rows, window, ids))
-    close(found, wanted, 1e-4)
+    close(found, wanted, 1e-4 if dtype == "float32" else 3e-2)
+
+
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN's own kernel wants an NVIDIA GPU")
+@pytest.mark.parametrize("with_segments", [False, True])
+@pytest.mark.parametrize("window", [None, 100])
+def test_cudnns_own_kernel_equals_plain_attention(window, with_segments):
+    rows, ids = random_rows(131), segments(131) if with_segments else None
+    found = cudnn_attention(rows[0] * 0.7, *rows[1:], ids, window, "bfloat16")
+    close(found.swapaxes(1, 2).reshape(B, 131, -1), attend("plain", rows, window, ids), 3e-2)
 
 
 def test_work_of_a_window_grows_with_it_and_not_with_the_square_of_the_length():
@@ -191,6 +202,24 @@ def test_a_segment_with_its_own_positions_is_a_text_of_its_own(name):
         close(both, jnp.concatenate(alone, axis=1))
 
 
+def test_more_tokens_than_positions_are_refused():
+    config = config_from_hf(TINY)
+    params = modeling.init_params(config, 4)
+    with pytest.raises(TooManyTokens, match="65 tokens a row; the model has 64 positions"):
+        modeling.logits(config, params, jnp.zeros((1, 65), jnp.int32))
+
+
+def test_rows_of_a_bfloat16_table_have_the_gradient_of_a_gather():
+    table = jax.random.normal(jax.random.key(0), (11, 3)).astype(jnp.bfloat16)
+    index = jnp.array([[1, 1], [7, 0]])
+    weights = jnp.arange(12.0).reshape(2, 2, 3)
+    found = jax.grad(lambda table: jnp.sum(look_up(table, index) * weights))(table)
+    wanted = jax.grad(lambda table: jnp.sum(table.astype(jnp.float32)[index] * weights))(table)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(np.asarray(found, np.float32), np.asarray(wanted, np.float32))
+    np.testing.assert_array_equal(look_up(table, index), table.astype(jnp.float32)[index])
+
+
 # --- choice --------------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +238,7 @@ def test_the_platform_decides():
         ({"attention": "splash", "platform": "cpu"}, "--attention splash cannot run here: it is a TPU kernel"),
         ({"attention": "cudnn", "platform": "cpu"}, "it is an NVIDIA GPU's, and this is a cpu"),
         ({"attention": "cudnn", "platform": "gpu"}, "16-bit operands only"),
-        ({"attention": "cudnn", "platform": "gpu", "dtype": "bfloat16"}, "heads are 7 wide"),
+        ({"attention": "cudnn", "platform": "gpu", "dtype": "bfloat16"}, "heads are 7 wide; it takes .* up to 256"),
     ],
 )
 def test_what_cannot_run_is_refused(words, wanted):
@@ -217,15 +246,23 @@ def test_what_cannot_run_is_refused(words, wanted):
         choose(config_from_hf(TINY), **words)
 
 
+def test_a_gpu_that_is_only_described_is_taken_for_a_new_one():
+    wide = config_from_hf({**TINY, "hidden_size": 256, "num_heads": 1})
+    assert choose(wide, "bfloat16", platform="gpu").attention == "cudnn"
+
+
 def test_an_old_gpu_has_no_flash_attention(monkeypatch):
     class T4:
         compute_capability = "7.5"
 
     monkeypatch.setattr(jax, "local_devices", lambda: [T4()])
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     config = config_from_hf({**TINY, "hidden_size": 64, "num_heads": 1})
-    assert choose(config, "bfloat16", platform="gpu").attention == "blocked"
-    T4.compute_capability = "8.0"
-    assert choose(config, "bfloat16", platform="gpu").attention == "cudnn"
+    for capability, wanted in (("7.5", "blocked"), ("gfx90a", "blocked"), ("8.0", "cudnn")):
+        T4.compute_capability = capability
+        assert choose(config, "bfloat16").attention == wanted
+    wide = config_from_hf({**TINY, "hidden_size": 256, "num_heads": 1})
+    assert choose(wide, "bfloat16").attention == "blocked"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from modeling.checkpoint import Model
 from modeling.config import UnsupportedConfig
 from modeling.decoder import FAMILIES, config_from_hf, extend, family, init_cache
 from modeling.table import count_parameters, hf_tensors
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from tokenizer_patch import Tokenizer
 
 # Awkward on purpose: odd numbers of layers, rotary_dim below the head size, a vocabulary that is no multiple of 128.
@@ -189,3 +190,18 @@ def test_every_family_is_tried_here():
 def test_a_config_that_is_not_computed_here_is_refused(name, change, wanted):
     with pytest.raises(UnsupportedConfig, match=wanted):
         config_from_hf(CONFIGS[name] | change)
+
+
+def test_the_readmes_torch_lines_and_a_pipeline_give_our_completion(model, model_dir, capsys):
+    pytest.importorskip("torch", reason="torch is the oracle; ./run.sh test installs it")
+    from transformers import pipeline
+
+    lines = re.search(r"```python\n(from transformers.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert lines and lines[1].count('"OUT"') == 2
+    exec(lines[1].replace('"OUT"', repr(str(model_dir))), {})
+    greedy = Settings(max_new_tokens=20, temperature=0)
+    ours = complete(*model, Tokenizer.load(model_dir), ["def add(a, b):"], greedy)[0][0]
+    assert capsys.readouterr().out.removesuffix("\n").startswith("def add(a, b):" + ours.text)
+    write = pipeline("text-generation", model=str(model_dir))
+    said = write("def add(a, b):", max_new_tokens=20, do_sample=False)[0]["generated_text"]
+    assert said.startswith("def add(a, b):" + ours.text) and (ours.text or ours.ended_by == "end_of_text")

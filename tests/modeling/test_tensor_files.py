@@ -12,14 +12,19 @@ import zipfile
 from collections import OrderedDict
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 import modeling
+from interface.errors import OutputNotEmpty, UserError
+from modeling.__main__ import Convert, convert
+from modeling.config import UnsupportedConfig
 from modeling.tensor import CheckpointError
 from modeling.tensor_files import open_tensors
 from tests.conftest import ROOT, command, succeed
+from tests.modeling.test_families import CONFIGS
 
 
 def same(one, two) -> bool:
@@ -159,6 +164,74 @@ def test_every_other_name_is_refused(folder, name):
         open_tensors(folder)
 
 
+def text(word: str) -> bytes:
+    return pickle.BINUNICODE + len(word).to_bytes(4, "little") + word.encode()
+
+
+DTYPE_STATE = pickle.dumps((3, ">", None, None, None, 4096, 8, 0), 2)[2:-1]  # of numpy's dtype.__setstate__
+ORDERED_DICT = b"ccollections\nOrderedDict\n"
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+SLOTS = b"N}" + text("items") + text("x") + b"s\x86"  # the pair that BUILD takes for attributes
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"ctorch\nBFloat16Storage\n" + DTYPE_STATE + b"b.",
+        ORDERED_DICT + SLOTS + b"b.",
+        REBUILD + SLOTS + b"b.",
+        b"}" + SLOTS + b"b.",
+    ],
+    ids=["dtype", "class", "function", "dict"],
+)
+def test_a_pickle_that_sets_a_state_of_something_is_refused_and_changes_nothing(folder, payload):
+    zip_with(folder / "pytorch_model.bin", b"\x80\x02" + payload)
+    with pytest.raises(CheckpointError, match="sets a state where only a state dict has one; nothing was run"):
+        open_tensors(folder)
+    assert np.dtype(ml_dtypes.bfloat16).itemsize == 2 and OrderedDict.items.__name__ == "items"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        ORDERED_DICT + b")\x81.",  # NEWOBJ
+        b"(icollections\nOrderedDict\n.",  # INST
+        b"\x82\x01.",  # EXT1
+        b"Ptorch\n.",  # PERSID
+        b"\x96" + bytes(8) + b".",  # BYTEARRAY8
+    ],
+    ids=["newobj", "inst", "ext1", "persid", "bytearray8"],
+)
+def test_an_instruction_that_no_state_dict_needs_is_refused(folder, payload):
+    zip_with(folder / "pytorch_model.bin", b"\x80\x02" + payload)
+    with pytest.raises(CheckpointError, match="an instruction that no state dict needs; nothing was run"):
+        open_tensors(folder)
+
+
+@pytest.mark.parametrize("state", [b"}" + text("items") + text("x") + b"s", SLOTS])
+def test_the_state_of_a_state_dict_is_left_aside(folder, state):
+    """Torch leaves `_metadata` there; as an attribute `items` it would hide the method."""
+    zip_with(folder / "pytorch_model.bin", b"\x80\x02" + ORDERED_DICT + b")R" + state + b"b.")
+    assert open_tensors(folder) == {}
+
+
+def test_a_module_that_torch_saved_has_metadata_and_is_read(folder):
+    torch = pytest.importorskip("torch", reason="torch writes its own format; ./run.sh test installs it")
+    module = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.LayerNorm(3))
+    assert module.state_dict()._metadata
+    for protocol in (2, 4):
+        torch.save(module.state_dict(), folder / "pytorch_model.bin", pickle_protocol=protocol)
+        found = {name: tensor.read() for name, tensor in open_tensors(folder).items()}
+        assert same(found, {name: tensor.numpy() for name, tensor in module.state_dict().items()})
+
+
+def test_a_storage_that_would_print_as_gigabytes_is_refused_at_once(folder):
+    doubled = b"".join(b"q\x00h\x00\x86" for _ in range(60))  # a pair of a pair of a pair
+    zip_with(folder / "pytorch_model.bin", b"\x80\x02" + text("x") + doubled + b"Q.")
+    with pytest.raises(CheckpointError, match="wanted torch's own form"):
+        open_tensors(folder)
+
+
 def rebuilt(offset, shape, strides, count=6) -> bytes:
     """The pickle of one float32 tensor over a storage of `count` numbers, as torch writes it."""
 
@@ -206,7 +279,7 @@ def test_a_tensor_by_hand(folder):
 
 @pytest.mark.parametrize(
     ("offset", "shape", "strides"),
-    [(3, (2, 2), (2, 1)), (0, (7,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (9, 9), (9, 9))],
+    [(3, (2, 2), (2, 1)), (0, (7,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (9, 9), (9, 9)), (0, (0, 2), (1,))],
 )
 def test_a_tensor_that_reaches_outside_its_storage_is_refused(folder, offset, shape, strides):
     zip_with(folder / "pytorch_model.bin", rebuilt(offset, shape, strides), {"archive/data/0": b"\0" * 24})
@@ -236,6 +309,46 @@ def test_a_msgpack_of_another_model_names_what_is_missing(folder):
     (folder / "flax_model.msgpack").write_bytes(msgpack_serialize({"step": 3}))
     with pytest.raises(CheckpointError, match="holds a int at step"):
         modeling.load(folder)
+
+
+@pytest.mark.parametrize("named", [{"b": 1}, [1], 1, None])
+def test_an_index_that_names_no_file_is_refused(folder, named):
+    index = json.dumps({"weight_map": {"a": named, "b": "model-1.safetensors"}})
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(CheckpointError, match=r"is no index of shards|which is not a file of its own folder"):
+        open_tensors(folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "wanted"),
+    [
+        ("gpt2", {"n_embd": "768"}, "n_embd '768'; wanted a whole number from 1"),
+        ("gpt2", {"n_head": 0}, "n_head 0;"),
+        ("gpt2", {"n_head": 1000}, "does not divide into 1000 heads"),
+        ("gpt2", {"n_layer": True}, "n_layer True;"),
+        ("gpt2", {"n_inner": "53"}, "n_inner '53';"),
+        ("gptj", {"n_positions": 64.0}, r"n_positions 64\.0;"),
+        ("gptj", {"rotary_dim": "4"}, "rotary_dim '4';"),
+        ("gptj", {"n_inner": [53]}, r"n_inner \[53\];"),
+        ("codegen", {"n_head": -4}, "n_head -4;"),
+        ("gpt_neo", {"vocab_size": -1}, "vocab_size -1;"),
+        ("gpt_neo", {"num_layers": {}}, "num_layers {};"),
+        ("gpt_neo", {"intermediate_size": "53"}, "intermediate_size '53';"),
+        ("gpt_neo", {"window_size": "5"}, "window_size '5';"),
+    ],
+)
+def test_a_size_that_is_none_is_refused(folder, family, change, wanted):
+    config = next(config for config in CONFIGS.values() if config["model_type"] == family)
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(UnsupportedConfig, match=wanted):
+        modeling.read_config(folder)
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("[1]", "a list"), ('"x"', "a str"), ("null", "a NoneType")])
+def test_a_config_that_is_no_json_object_is_refused(folder, written, wanted):
+    (folder / "config.json").write_text(written)
+    with pytest.raises(CheckpointError, match=f"holds {wanted}; wanted one JSON object"):
+        modeling.read_config(folder)
 
 
 @pytest.mark.parametrize("junk", [b"", b"junk", b"\x80\x02junk", b"PK\x03\x04junk"])
@@ -285,3 +398,55 @@ def test_convert_refuses_a_folder_that_holds_something(model_dir, tmp_path):
     (tmp_path / "config.json").write_text("mine")
     done = command("-m", "modeling", "convert", model_dir, tmp_path)
     assert done.returncode == 2 and "already holds 1 entries" in done.stderr
+
+
+def everything(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("inside", ["", "sub"])
+def test_convert_refuses_an_output_that_it_reads_from_and_moves_nothing(model_dir, tmp_path, inside):
+    out = tmp_path / "out"
+    convert(Convert(str(model_dir), str(out / inside)))
+    before = everything(out)
+    with pytest.raises(UserError, match=r"SOURCE .* is, or lies in, the output folder"):
+        convert(Convert(str(out / inside), str(tmp_path / "x" / ".." / "out"), overwrite_output_dir=True))
+    with pytest.raises(UserError, match=r"--tokenizer .* is, or lies in, the output folder"):
+        convert(Convert(str(model_dir), str(out), tokenizer=str(out / inside), overwrite_output_dir=True))
+    assert everything(out) == before
+
+
+def test_convert_refuses_a_tokenizer_folder_without_a_tokenizer(model_dir, tmp_path):
+    for folder in (tmp_path / "nope", tmp_path):
+        with pytest.raises(UserError, match=r"holds no tokenizer; wanted a folder with any of tokenizer\.json"):
+            convert(Convert(str(model_dir), str(tmp_path / "out"), tokenizer=str(folder)))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_convert_looks_at_the_output_before_it_reads_weights(folder, tmp_path_factory, overwrite):
+    """This source has none, which would be the next complaint."""
+    out = tmp_path_factory.mktemp("out")
+    (out / "config.json").write_text("mine")
+    with pytest.raises(OutputNotEmpty):
+        convert(Convert(str(folder), str(out), overwrite_output_dir=overwrite))
+    assert everything(out) == {(out / "config.json").relative_to(out): b"mine"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_convert_may_be_repeated_after_weights_that_could_not_be_read(folder, model_dir, tmp_path_factory, overwrite):
+    words = Convert(str(folder), str(tmp_path_factory.mktemp("out")), overwrite_output_dir=overwrite)
+    with pytest.raises(CheckpointError, match="no weights in"):
+        convert(words)
+    (folder / "model.safetensors").write_bytes((model_dir / "model.safetensors").read_bytes())
+    convert(words)
+
+
+def test_convert_names_only_what_is_missing(model_dir, tmp_path):
+    done = command("-m", "modeling", "convert", model_dir)
+    assert done.returncode == 2 and "required: --output_dir" in done.stderr
+    out = tmp_path / "out"
+    assert str(out) in succeed("-m", "modeling", "convert", model_dir, "--output_dir", out)
+    flags = tmp_path / "flags.json"
+    flags.write_text(json.dumps({"source": str(model_dir), "output_dir": str(tmp_path / "two")}))
+    assert str(tmp_path / "two") in succeed("-m", "modeling", "convert", flags)
