@@ -146,7 +146,8 @@ def main() -> None:
     model = load(folder, dtype=command.dtype)
     tokenizer = Tokenizer.load(folder)
     tokenizer.require_rows(model.config.vocab_size, command.model)
-    sampler = Sampler(model.config, model.params, tokenizer, dtype=command.dtype)
+    sampler = Sampler(*model, tokenizer, dtype=command.dtype)
+    del model  # the sampler holds its own copy, layer by layer
     if command.interactive:
         if sys.stdin.isatty():
             print("Type code to complete, then an empty line; Ctrl-D ends.")
