@@ -64,7 +64,7 @@ def hold(config: DecoderConfig, params: Params, dtype: Precision) -> Params:
     """
 
     def leaf(row: Row) -> jax.Array | tuple[jax.Array, ...]:
-        value = jnp.asarray(get(params, row.path), dtype if row.decay else jnp.float32)
+        value = jnp.asarray(get(params, row.path), row.precision(dtype))
         return tuple(jnp.unstack(value)) if row.stacked else value
 
     return map_rows(family(config).table, leaf)

@@ -29,10 +29,10 @@ class Convert:
 
 
 def convert(command: Convert) -> None:
-    from modeling.checkpoint import INDEX, load, plan_weights, read_config, save
-    from modeling.hub import TOKENIZER_FILES, resolve
+    from modeling.checkpoint import file_names, load, read_config, save
+    from modeling.hub import TOKENIZER_FILES, has_tokenizer, resolve
 
-    if command.tokenizer and not any((Path(command.tokenizer) / name).is_file() for name in TOKENIZER_FILES):
+    if command.tokenizer and not has_tokenizer(Path(command.tokenizer)):
         raise UserError(
             f"--tokenizer {command.tokenizer} holds no tokenizer; wanted a folder with any of "
             f"{', '.join(TOKENIZER_FILES)}. Give such a folder, or leave --tokenizer away to copy the source's"
@@ -45,15 +45,14 @@ def convert(command: Convert) -> None:
                 f"{name} {folder} is, or lies in, the output folder {output_dir}, whose files would be moved aside "
                 "before they are read; give another OUTPUT"
             )
-    names = ["config.json", "generation_config.json", INDEX, *TOKENIZER_FILES]
-    names += plan_weights(read_config(source), command.dtype).filename_to_tensors
+    names = file_names(read_config(source), command.dtype)
     # Refused before the weights are read. An empty folder is claimed only after, so that, where they cannot be read,
     # it stays empty and the same command may be given again.
     prepare_output(output_dir, *(names if command.overwrite_output_dir else ()), overwrite=command.overwrite_output_dir)
     model = load(source)
     claim(output_dir, *names)
     save(output_dir, model, tokenizer_dir=tokenizer_dir, dtype=command.dtype)
-    if not any((output_dir / name).is_file() for name in TOKENIZER_FILES):
+    if not has_tokenizer(output_dir):
         print(f"note: {command.source} has no tokenizer; --tokenizer FOLDER adds one", file=sys.stderr)
     print(f"wrote {command.dtype} weights of {command.source} to {output_dir}")
 

@@ -125,6 +125,17 @@ def plan_weights(config: DecoderConfig, dtype: str = "float32", max_shard_size: 
     )
 
 
+def file_names(config: DecoderConfig, dtype: str = "float32") -> list[str]:
+    """The names of all files that `save` may write for a model."""
+    return [
+        "config.json",
+        "generation_config.json",
+        INDEX,
+        *TOKENIZER_FILES,
+        *plan_weights(config, dtype).filename_to_tensors,
+    ]
+
+
 def _write_weights(folder: Path, model: Model, dtype: str, max_shard_size: str | int) -> None:
     """Write safetensors, one tensor in memory at a time."""
     config = model.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -82,8 +83,7 @@ def training_memory(
     tensor = mesh.get("tensor", 1)
     kept = _kept(config, how, rows, length, tensor)
     if how.remat == "block":  # while one block goes backward, all of its own
-        whole = Execution(how.dtype, how.attention, scan=how.scan, logits_alive=how.logits_alive)
-        kept += (_kept(config, whole, rows, length, tensor) - kept) // config.num_layers
+        kept += (_kept(config, replace(how, remat="none"), rows, length, tensor) - kept) // config.num_layers
     alive = min(how.logits_alive or rows * length * config.table_rows, rows * length * config.table_rows)
     return Memory(own, 2 * own, own * (2 if accumulate else 1), kept, 2 * 4 * alive // tensor)
 

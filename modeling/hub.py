@@ -24,6 +24,11 @@ TOKENIZER_FILES = (
 )
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Say whether a folder holds any of a tokenizer's files."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
 def resolve(
     model: str | Path, revision: str | None = None, cache_dir: str | Path | None = None, *, weights: bool = True
 ) -> Path:

@@ -56,6 +56,10 @@ class Row:
         """Whether weight decay applies: never to biases and to the scales of norms."""
         return self.kind != "vector"
 
+    def precision(self, dtype: str) -> str:
+        """The type of a tensor where weights are held as `dtype`: vectors, which cost no memory, stay float32."""
+        return dtype if self.decay else "float32"
+
     @property
     def multiplied(self) -> bool:
         """Whether each of its numbers takes part in one product a token."""

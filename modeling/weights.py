@@ -46,7 +46,7 @@ def params_from_hf(
     _check_fit(table, config, tensors, ignored, source)
 
     def leaf(row: Row) -> jax.Array:
-        reader = _Reader(row, config, tensors, jnp.dtype(dtype if row.decay else "float32"))
+        reader = _Reader(row, config, tensors, jnp.dtype(row.precision(dtype)))
         return _fill(reader, None if shardings is None else get(shardings, row.path))
 
     return map_rows(table, leaf)

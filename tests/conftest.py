@@ -106,17 +106,21 @@ def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Pat
     return folder
 
 
-@pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) -> Path:
-    """A random GPT-Neo with awkward sizes, with its tokenizer, as a Hugging Face folder."""
+def write_tiny_model(folder: Path, tokenizer_dir: Path, seed: int) -> Path:
+    """Write a random GPT-Neo with awkward sizes, with its tokenizer, as a Hugging Face folder."""
     import modeling
     from modeling.decoder import config_from_hf
 
-    folder = tmp_path_factory.mktemp("model")
     config = config_from_hf(TINY)
-    model = modeling.Model(config, modeling.init_params(config, 7))
+    model = modeling.Model(config, modeling.init_params(config, seed))
     modeling.save(folder, model, tokenizer_dir=tokenizer_dir, eos_token_id=0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory, tokenizer_dir: Path) -> Path:
+    """The tiny model that most tests share."""
+    return write_tiny_model(tmp_path_factory.mktemp("model"), tokenizer_dir, 7)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from interface.errors import UserError, run
-from interface.files import prepare_output, write_json
+from interface.files import claim, prepare_output, write_json
 from interface.flags import flag, parse, required
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-MODEL_FILES = ("config.json", "model.safetensors", "generation_config.json", "tokenizer_patch.json", *TOKENIZER_FILES)
 HELD_OUT_BYTES = 2_000_000  # enough code for three digits of tokens per byte, two seconds of tokenising
 
 
@@ -70,7 +68,7 @@ def held_out_texts(data_dir: str | None, limit_bytes: int = HELD_OUT_BYTES) -> t
 
 
 def patch(command: Patch) -> None:
-    from modeling.checkpoint import load, save
+    from modeling.checkpoint import file_names, load, save
     from modeling.hub import resolve
     from tokenizer_patch.patch import CLIPPY_TOKENS, patch_params, patch_tokenizer, tab_id
     from tokenizer_patch.tokenizer import Tokenizer
@@ -83,9 +81,11 @@ def patch(command: Patch) -> None:
     output_dir = Path(command.output_dir)
     if output_dir.resolve() == source.resolve():
         raise UserError(f"--output_dir is the model's own folder, {source}; give another, the source stays as it is")
-    prepare_output(output_dir, *MODEL_FILES, overwrite=command.overwrite_output_dir)
+    names = ["tokenizer_patch.json", *file_names(model.config)]
+    prepare_output(output_dir, *names, overwrite=command.overwrite_output_dir)
     new_ids = patch_tokenizer(source, output_dir, CLIPPY_TOKENS)
     patched = patch_params(model, new_ids, tab_id(before))
+    claim(output_dir, *file_names(patched.config))  # more rows may make more shards
     save(output_dir, patched, eos_token_id=before.eos_token_id)
     after = Tokenizer.load(output_dir)
     rate_before, rate_after = before.tokens_per_byte(texts), after.tokens_per_byte(texts)
@@ -119,7 +119,7 @@ def train(command: Train) -> None:
 
     shards = shards_of(Path(command.data_dir), "train")
     output_dir = Path(command.output_dir)
-    prepare_output(output_dir, *TOKENIZER_FILES, overwrite=command.overwrite_output_dir)
+    prepare_output(output_dir, "tokenizer.json", "tokenizer_config.json", overwrite=command.overwrite_output_dir)
     shape = collapse_runs if command.collapse_whitespace else str
     train_bpe(_until(map(shape, read_texts(shards)), command.max_bytes), command.vocab_size, output_dir)
     tokenizer = Tokenizer.load(output_dir)

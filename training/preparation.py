@@ -17,16 +17,14 @@ import jax
 from data_processing import dataset_script
 from interface.files import claim, lock, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import INDEX, plan_weights, read_config, weights_fingerprint
+from modeling.checkpoint import file_names, read_config, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.execution import Execution, choose
-from modeling.hub import TOKENIZER_FILES, resolve
+from modeling.hub import resolve
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint
 from training.supply import Supply
-
-FINAL = ("config.json", "generation_config.json", INDEX, *TOKENIZER_FILES)
 
 
 class Run(NamedTuple):
@@ -83,7 +81,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         check_same_run(checkpoint, identity)
     held = lock(output_dir)
     logs = [f"tokenize-{split}.log" for split in splits]
-    names = ["run.json", "metrics.jsonl", *logs, *FINAL, *plan_weights(config).filename_to_tensors]
+    names = ["run.json", "metrics.jsonl", *logs, *file_names(config)]
     if checkpoint is None or checkpoint.resolve().parent != output_dir.resolve():
         _make_ready(arguments, output_dir, names)
     for left in remains(output_dir):

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 import modeling
-from modeling.decoder import config_from_hf
 from modeling.hub import _patterns, resolve
 from modeling.tensor import CheckpointError
-from tests.conftest import TINY, command, succeed
+from tests.conftest import command, succeed, write_tiny_model
 from tests.hub_server import TOKEN, Repository, serve
 
 
@@ -22,11 +21,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def other_dir(tmp_path_factory, tokenizer_dir):
     """A model of the same shape with other weights."""
-    folder = tmp_path_factory.mktemp("other")
-    config = config_from_hf(TINY)
-    model = modeling.Model(config, modeling.init_params(config, 11))
-    modeling.save(folder, model, tokenizer_dir=tokenizer_dir, eos_token_id=0)
-    return folder
+    return write_tiny_model(tmp_path_factory.mktemp("other"), tokenizer_dir, 11)
 
 
 @pytest.fixture(scope="module")
