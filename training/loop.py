@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,22 +9,24 @@ from typing import Any
 import jax
 import optax
 
-from data_processing.blocks import Blocks, in_order
+from data_processing.blocks import Blocks
 from interface.errors import Stopped
-from interface.progress import Steps, duration, say, start_table
+from interface.progress import Steps, start_table
 from modeling.checkpoint import Model, load, save
 from modeling.config import DecoderConfig
 from modeling.decoder import family, init_params
 from modeling.table import count_parameters
 from training.arguments import TrainingArguments
 from training.checkpoints import Checkpoints, ResumeRefused, restore
-from training.metrics import MetricLog, peak_memory
+from training.intervals import Intervals
+from training.metrics import MetricLog
 from training.optimizer import adamw
-from training.placement import Placement, bind
+from training.placement import bind
 from training.preparation import Run
-from training.step import eval_step, initial_state, train_step
+from training.step import initial_state, train_step
 from training.stopping import Stopping
 from training.trackers import open_trackers
+from training.validation import validator
 
 
 def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int) -> Path:
@@ -89,7 +88,7 @@ def _train(
         seed=arguments.seed,
     )
     compiled = placement.compile_step(step_function, state, device_batch(first_step))
-    evaluate = _evaluator(arguments, run, placement, stopping)
+    evaluate = validator(arguments, run, placement, stopping)
     parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
     start_table(
         f"{resolved['run_name']}: {'resume at step ' + str(first_step) if checkpoint else 'train'}",
@@ -119,7 +118,7 @@ def _train(
     )
     log = MetricLog(output_dir, trackers, first_step)
     bar = Steps(max_steps, first_step)
-    intervals = _Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
+    intervals = Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
     done = first_step
     with ExitStack() as stack:
         for close in (checkpoints.close, log.close, bar.close):  # called from last to first, whatever happens
@@ -158,92 +157,6 @@ def _train(
         tokenizer_dir=run.tokenizer_dir, eos_token_id=run.eos_token_id,
     )  # fmt: skip
     return output_dir
-
-
-def _evaluator(
-    arguments: TrainingArguments, run: Run, placement: Placement, stopping: Stopping
-) -> Callable[[Any], dict[str, float] | None] | None:
-    """What scores params on the validation split, or gives None where a signal asks the run to stop meanwhile."""
-    supply = run.supplies.get("validation")
-    if supply is None:
-        return None
-    mapped = placement.map_eval(bind(eval_step, placement, config=run.config, how=run.how))
-
-    def evaluate(params: Any) -> dict[str, float] | None:
-        files = supply.wait_until_whole()
-        started = time.monotonic()
-        rows = arguments.per_device_eval_batch_size * placement.num_shards
-        mine = placement.rows(rows)
-        batches = in_order(files, rows, supply.wait, segments=arguments.segment_ids)
-        sums = []
-        for batch in batches:
-            sums.append(mapped(params, placement.put({name: array[mine] for name, array in batch.items()})))
-            if stopping.asked:
-                return None
-        loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
-        mean = loss / weight
-        perplexity = math.exp(min(mean, 700))  # beyond that a float overflows
-        say(f"eval: loss {mean:.4f}, perplexity {perplexity:.2f}, {weight:.0f} tokens, "
-            f"{duration(time.monotonic() - started)}")  # fmt: skip
-        return {"loss": mean, "perplexity": perplexity, "eval_tokens": weight}
-
-    return evaluate
-
-
-class _Intervals:
-    """Means over logging intervals, written one interval late."""
-
-    def __init__(self, log: MetricLog, bar: Steps, tokens_a_step: int, arguments: TrainingArguments) -> None:
-        self._log = log
-        self._bar = bar
-        self._tokens_a_step = tokens_a_step
-        self._arguments = arguments
-        self._open: list[dict[str, jax.Array]] = []
-        self._closed: tuple[int, list[dict[str, jax.Array]]] | None = None
-        self._mark = time.monotonic()
-
-    def add(self, metrics: dict[str, jax.Array]) -> None:
-        self._open.append(metrics)
-
-    def close(self, step: int) -> None:
-        """End the interval at `step`; write the one before."""
-        self.flush()
-        if self._open:
-            self._closed = (step, self._open)
-            self._open = []
-
-    def restart_clock(self) -> None:
-        """Leave out of the pace what was no training."""
-        self._mark = time.monotonic()
-
-    def flush(self) -> None:
-        """Write the interval that waits to be written."""
-        if self._closed is None:
-            return
-        step, steps = self._closed
-        self._closed = None
-        values = jax.device_get(steps)
-        now = time.monotonic()
-        weight = sum(float(v["weight"]) for v in values)
-        row = {
-            "step": step,
-            "kind": "train",
-            "loss": sum(float(v["loss"]) * float(v["weight"]) for v in values) / max(weight, 1e-9),
-            "learning_rate": float(values[-1]["learning_rate"]),
-            "gradient_norm": float(values[-1]["gradient_norm"]),
-            "tokens_per_second": self._tokens_a_step * len(values) / max(now - self._mark, 1e-9),
-            "tokens": self._tokens_a_step * step,
-            "skipped": int(values[-1]["skipped"]),
-        }
-        self._mark = now
-        if not self._arguments.skip_memory_metrics:
-            row |= peak_memory(jax.local_devices())
-        self._log.write(row)
-        say(
-            f"step {step:6d}  loss {row['loss']:.4f}  lr {row['learning_rate']:.3e}  "
-            f"grad norm {row['gradient_norm']:.3f}  {row['tokens_per_second']:,.0f} tokens/s  "
-            f"{self._bar.time_left(step)} left"
-        )
 
 
 def _memory(compiled: Any) -> str:

@@ -1,0 +1,46 @@
+"""Validation: the mean loss on the validation split, in the middle of a run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from data_processing.blocks import in_order
+from interface.progress import duration, say
+from training.arguments import TrainingArguments
+from training.placement import Placement, bind
+from training.preparation import Run
+from training.step import eval_step
+from training.stopping import Stopping
+
+
+def validator(
+    arguments: TrainingArguments, run: Run, placement: Placement, stopping: Stopping
+) -> Callable[[Any], dict[str, float] | None] | None:
+    """What scores params on the validation split, or gives None where a signal asks the run to stop meanwhile."""
+    supply = run.supplies.get("validation")
+    if supply is None:
+        return None
+    mapped = placement.map_eval(bind(eval_step, placement, config=run.config, how=run.how))
+
+    def evaluate(params: Any) -> dict[str, float] | None:
+        files = supply.wait_until_whole()
+        started = time.monotonic()
+        rows = arguments.per_device_eval_batch_size * placement.num_shards
+        mine = placement.rows(rows)
+        batches = in_order(files, rows, supply.wait, segments=arguments.segment_ids)
+        sums = []
+        for batch in batches:
+            sums.append(mapped(params, placement.put({name: array[mine] for name, array in batch.items()})))
+            if stopping.asked:
+                return None
+        loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
+        mean = loss / weight
+        perplexity = math.exp(min(mean, 700))  # beyond that a float overflows
+        say(f"eval: loss {mean:.4f}, perplexity {perplexity:.2f}, {weight:.0f} tokens, "
+            f"{duration(time.monotonic() - started)}")  # fmt: skip
+        return {"loss": mean, "perplexity": perplexity, "eval_tokens": weight}
+
+    return evaluate
