@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from interface.errors import UserError
 from interface.progress import say
 
 TIMEOUT_SECONDS = 300
+BARRIER_SECONDS = 24 * 3600  # others may fetch a model or tokenise meanwhile; a dead one is found out by its silence
 
 
 class JoinFailed(UserError):
@@ -69,6 +71,25 @@ def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
             "as it says, or correct it"
         )
     return f"process {jax.process_index()} of {expected}: {jax.local_device_count()} of {jax.device_count()} devices"
+
+
+def is_primary() -> bool:
+    """Whether this is the process that prints, and that writes what all have one of. True where there is only one."""
+    import jax
+
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Wait until every process of the run has come here; nothing where there is only one."""
+    from jax._src.distributed import global_state  # jax offers its coordination service by no public name
+
+    if global_state.client is not None:
+        _passed[name] += 1  # a barrier of the service is for one time
+        global_state.client.wait_at_barrier(f"{name}-{_passed[name]}", BARRIER_SECONDS * 1000)
+
+
+_passed: Counter[str] = Counter()
 
 
 def _reach(address: str, timeout_seconds: float) -> None:

@@ -21,9 +21,9 @@ from training.processes import JoinFailed, expected_processes, join
 SIZES = {"hidden_size": 24, "num_heads": 4, "intermediate_size": 52, "initializer_range": 0.05}
 
 PROGRAM = """
-import pickle, sys
+import pickle, sys, time
 from pathlib import Path
-from training.processes import join
+from training.processes import barrier, is_primary, join
 
 print(join(60), flush=True)
 import jax
@@ -53,6 +53,11 @@ for number, (lengths, microbatches) in enumerate(cases):
         params = jax.jit(lambda tree: tree, out_shardings=whole)(params)
     params = jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), params)
     (folder / f"{number}-{jax.process_index()}.pickle").write_bytes(pickle.dumps((params, float(metrics["loss"]))))
+    if is_primary():
+        time.sleep(1)
+        (folder / f"{number}.txt").touch()
+    barrier("touched")
+    assert (folder / f"{number}.txt").exists()
 """
 
 
