@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -155,6 +156,17 @@ class TrainingArguments:
         """What --max_eval_samples bounds, by the name of the limit on token files."""
         return {"max_blocks": self.max_eval_samples}
 
+    def schedule(self) -> dict[str, Any]:
+        """The learning-rate schedule by its numbers, as JSON values; training.schedule makes it."""
+        raise NotImplementedError
+
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
+        """The run's optimizer steps, and how many lie between two checkpoints.
+
+        `num_blocks`, the blocks of an epoch, is only known after the whole split is tokenised.
+        """
+        raise NotImplementedError
+
     def trackers(self) -> tuple[str, ...]:
         """The trackers that --report_to names, in TRACKERS' order."""
         words = self.report_to.replace(",", " ").split()
@@ -194,6 +206,14 @@ class StreamingArguments(TrainingArguments):
     def resolved(self) -> dict[str, Any]:
         return super().resolved() | {"decay_steps": self.decay_steps or max(self.max_steps - self.warmup_steps, 1)}
 
+    def schedule(self) -> dict[str, Any]:
+        decay_steps = self.resolved()["decay_steps"]
+        return {"kind": "cosine", "peak": self.learning_rate, "warmup_steps": self.warmup_steps,
+                "decay_steps": decay_steps}  # fmt: skip
+
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
+        return self.max_steps, self.save_steps
+
 
 @dataclass(frozen=True)
 class AppsArguments(TrainingArguments):
@@ -223,6 +243,16 @@ class AppsArguments(TrainingArguments):
 
     def eval_limit(self) -> dict[str, int | None]:
         return {"max_rows": self.max_eval_samples}
+
+    def schedule(self) -> dict[str, Any]:
+        return {"kind": "linear", "peak": self.learning_rate, "warmup_steps": self.warmup_steps,
+                "num_train_epochs": self.num_train_epochs}  # fmt: skip
+
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
+        blocks = num_blocks()
+        epoch = self.steps_of_epochs(1, blocks, global_batch)
+        max_steps = self.steps_of_epochs(self.num_train_epochs, blocks, global_batch)
+        return max_steps, {"steps": self.save_steps, "epoch": epoch, "no": max_steps}[self.save_strategy]
 
     def steps_of_epochs(self, num_epochs: float, num_blocks: int, global_batch: int) -> int:
         """The optimizer step that ends so many passes over the blocks; the last one is filled up from the next pass."""

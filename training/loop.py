@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import jax
 import optax
 
-from data_processing.blocks import Blocks
 from interface.errors import Stopped
 from interface.progress import Steps, start_table
-from modeling.checkpoint import Model, load, save
-from modeling.config import DecoderConfig
-from modeling.decoder import family, init_params
-from modeling.table import count_parameters
+from modeling.checkpoint import Model, save
 from training.arguments import TrainingArguments
-from training.checkpoints import Checkpoints, ResumeRefused, restore
+from training.checkpoints import Checkpoints
 from training.intervals import Intervals
 from training.metrics import MetricLog
-from training.optimizer import adamw
-from training.placement import bind
+from training.overview import overview
 from training.preparation import Run
-from training.step import initial_state, train_step
+from training.program import Program
 from training.stopping import Stopping
 from training.trackers import open_trackers
 from training.validation import validator
@@ -42,73 +36,26 @@ def _train(
     arguments: TrainingArguments, run: Run, schedule: optax.Schedule, max_steps: int, stopping: Stopping
 ) -> Path:
     output_dir = Path(arguments.output_dir)
-    config, checkpoint = run.config, run.checkpoint
     resolved = arguments.resolved()
     trackers = open_trackers(arguments.trackers(), output_dir, resolved["run_name"], resolved)
 
-    # --- Act 1: placement, and the batch that it makes ----------------------------------------------------------
-    placement = run.placement
-    rows_a_pass = arguments.per_device_train_batch_size * placement.num_shards
-    microbatches, left_over = divmod(run.global_batch, rows_a_pass)
-    if left_over or not microbatches:
-        raise ResumeRefused(
-            f"the checkpoint's global batch is {run.global_batch} blocks; {placement.num_shards} devices x "
-            f"--per_device_train_batch_size {arguments.per_device_train_batch_size} make {rows_a_pass} a pass, which "
-            "does not divide it. Choose a per-device batch that does"
-        )
-    supply = run.supplies["train"]
-    blocks = Blocks(
-        supply.files, arguments.seed, run.global_batch, supply.wait,
-        segments=arguments.segment_ids, move_to=supply.move_to,
-    )  # fmt: skip
-
-    # --- Act 2: state ------------------------------------------------------------------------------------------
-    optimizer = adamw(arguments, schedule, config)
-    fresh = jax.eval_shape(lambda: initial_state(init_params(config, arguments.seed), optimizer))
-    if checkpoint is not None:
-        state = restore(checkpoint, placement.abstract(fresh))
-    elif run.model_dir is not None:
-        model = load(run.model_dir, shardings=placement.shardings(fresh["params"]))
-        state = placement.make(lambda params: initial_state(params, optimizer), model.params)
-    else:
-        state = placement.make(lambda: initial_state(init_params(config, arguments.seed), optimizer))
+    # --- Act 1: state ------------------------------------------------------------------------------------------
+    program = Program(arguments, run, schedule)
+    state = program.first_state()
     first_step = int(state["step"])
 
-    # --- Act 3: compile ----------------------------------------------------------------------------------------
-    def device_batch(step: int) -> Any:
-        return placement.put(blocks.batch(step, placement.rows(run.global_batch)), microbatches)
-
-    step_function = bind(
-        train_step,
-        placement,
-        config=config,
-        optimizer=optimizer,
-        schedule=schedule,
-        how=run.how,
-        seed=arguments.seed,
-    )
-    compiled = placement.compile_step(step_function, state, device_batch(first_step))
-    evaluate = validator(arguments, run, placement, stopping)
-    parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
+    # --- Act 2: compile ----------------------------------------------------------------------------------------
+    compiled = program.compile(state, program.batch(first_step))
+    evaluate = validator(arguments, run, run.placement, stopping)
     start_table(
-        f"{resolved['run_name']}: {'resume at step ' + str(first_step) if checkpoint else 'train'}",
-        {
-            "model": f"{arguments.model_name_or_path or arguments.config_name} ({_model_type(config)})",
-            "parameters": f"{parameters / 1e6:.2f} M",
-            "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()}), "
-            f"{arguments.dtype} operands",
-            "tokens a step": f"{run.global_batch * arguments.block_size:,} = {placement.num_shards} devices x "
-            f"{microbatches} passes x {arguments.per_device_train_batch_size} blocks x {arguments.block_size}",
-            "steps": f"{max_steps:,}, {first_step:,} done",
-            "estimated memory": _memory(compiled),
-            "output": str(output_dir),
-        },
+        f"{resolved['run_name']}: {f'resume at step {first_step}' if run.checkpoint else 'train'}",
+        overview(arguments, run, program, compiled, first_step=first_step, max_steps=max_steps),
     )
 
-    # --- Act 4: the loop ---------------------------------------------------------------------------------------
+    # --- Act 3: the loop ---------------------------------------------------------------------------------------
     checkpoints = Checkpoints(
         output_dir,
-        config=config,
+        config=run.config,
         tokenizer_dir=run.tokenizer_dir,
         eos_token_id=run.eos_token_id,
         identity=run.identity,
@@ -125,7 +72,7 @@ def _train(
             stack.callback(close)
         stack.enter_context(stopping.saving_first())
         for step in range(first_step, max_steps):
-            state, metrics = compiled(state, device_batch(step))
+            state, metrics = compiled(state, program.batch(step))
             done = step + 1
             intervals.add(metrics)
             bar.advance()
@@ -141,7 +88,7 @@ def _train(
             stop = stopping.asked
             if saving or stop:
                 intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
-                checkpoints.save(done, state, supply.files.place_of(blocks.window_of(step)))
+                checkpoints.save(done, state, run.supplies["train"].files.place_of(program.blocks.window_of(step)))
             if stop:
                 break
         intervals.flush()
@@ -151,21 +98,9 @@ def _train(
             "--resume_from_checkpoint auto goes on from there"
         )
 
-    # --- Act 5: publish ----------------------------------------------------------------------------------------
+    # --- Act 4: publish ----------------------------------------------------------------------------------------
     save(
-        output_dir, Model(config, jax.device_get(state["params"])),
+        output_dir, Model(run.config, jax.device_get(state["params"])),
         tokenizer_dir=run.tokenizer_dir, eos_token_id=run.eos_token_id,
     )  # fmt: skip
     return output_dir
-
-
-def _memory(compiled: Any) -> str:
-    analysis = compiled.memory_analysis() if hasattr(compiled, "memory_analysis") else None
-    if analysis is None:
-        return "not told by this platform"
-    held = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    return f"{(held - analysis.alias_size_in_bytes) / 1e9:.2f} GB a device"
-
-
-def _model_type(config: DecoderConfig) -> str:
-    return str(config.to_hf()["model_type"])

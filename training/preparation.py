@@ -43,13 +43,19 @@ class Run(NamedTuple):
     checkpoint: Path | None
     global_batch: int
     identity: dict[str, Any]
-    held: int  # the lock of output_dir, for as long as the run lasts
+    held: int | None = None  # the lock of output_dir, for as long as the run lasts
 
 
 def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
-    """Check everything, make output_dir ready, start tokenising.
+    """Check everything, make output_dir ready, start tokenising.  Raises: as `check`; OutputNotEmpty."""
+    return begin(arguments, check(arguments, schedule))
+
+
+def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path | None = None) -> Run:
+    """Find what is wrong before anything is written.
 
     `schedule` describes the learning-rate schedule by its numbers; a resume under another one is refused.
+    `log_dir` gets the logs of tokenising, once that starts; default: output_dir.
     Raises: a UserError of the room that found something wrong.
     """
     if not arguments.do_train:
@@ -91,7 +97,7 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
             tokenizer,
             tokenizer_dir,
             split,
-            output_dir / f"tokenize-{split}.log",
+            (log_dir or output_dir) / _log_name(split),
             global_batch=global_batch,
             **(arguments.eval_limit() if split == "validation" else {}),
         )
@@ -102,19 +108,6 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
     identity = _identity(arguments, config, model_dir, tokens, schedule) | batch
     if checkpoint is not None:
         check_same_run(checkpoint, identity)
-    held = lock(output_dir)
-    logs = [f"tokenize-{split}.log" for split in splits]
-    names = ["run.json", "metrics.jsonl", *logs, *file_names(config)]
-    if checkpoint is None or checkpoint.resolve().parent != output_dir.resolve():
-        _make_ready(arguments, output_dir, names)
-    for left in remains(output_dir):
-        if left.suffix == ".deleted":
-            shutil.rmtree(left, ignore_errors=True)
-    claim(output_dir, *names)
-    write_json(output_dir / "run.json", arguments.resolved())
-    supplies["train"].start(place_of(checkpoint) if checkpoint else None, overwrite=arguments.overwrite_cache)
-    for split in splits[1:]:
-        supplies[split].start(overwrite=arguments.overwrite_cache)
     return Run(
         config,
         how,
@@ -126,8 +119,35 @@ def prepare(arguments: TrainingArguments, schedule: dict[str, Any]) -> Run:
         checkpoint,
         global_batch,
         identity,
-        held,
     )
+
+
+def begin(arguments: TrainingArguments, run: Run) -> Run:
+    """Make output_dir ready and start tokenising.  Raises: OutputNotEmpty."""
+    output_dir = Path(arguments.output_dir)
+    held = lock(output_dir)
+    logs = [_log_name(split) for split in run.supplies]
+    names = ["run.json", "metrics.jsonl", *logs, *file_names(run.config)]
+    if run.checkpoint is None or run.checkpoint.resolve().parent != output_dir.resolve():
+        _make_ready(arguments, output_dir, names)
+    for left in remains(output_dir):
+        if left.suffix == ".deleted":
+            shutil.rmtree(left, ignore_errors=True)
+    claim(output_dir, *names)
+    write_json(output_dir / "run.json", arguments.resolved())
+    start_supplies(arguments, run)
+    return run._replace(held=held)
+
+
+def start_supplies(arguments: TrainingArguments, run: Run) -> None:
+    """Start to tokenise what is missing of each split."""
+    place = place_of(run.checkpoint) if run.checkpoint else None
+    for split, supply in run.supplies.items():
+        supply.start(place if split == "train" else None, overwrite=arguments.overwrite_cache)
+
+
+def _log_name(split: str) -> str:
+    return f"tokenize-{split}.log"
 
 
 def _read_model(arguments: TrainingArguments) -> tuple[Path | None, DecoderConfig]:

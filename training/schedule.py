@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import optax
+
+
+def make_schedule(numbers: Mapping[str, Any], max_steps: int) -> optax.Schedule:
+    """The schedule that a command's arguments describe by its numbers."""
+    if numbers["kind"] == "cosine":
+        return warmup_cosine(numbers["peak"], numbers["warmup_steps"], numbers["decay_steps"])
+    return warmup_linear(numbers["peak"], numbers["warmup_steps"], max_steps)
 
 
 def warmup_cosine(peak: float, warmup_steps: int, decay_steps: int) -> optax.Schedule:

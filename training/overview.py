@@ -1,0 +1,40 @@
+"""Overview: what a run is about to do, as the rows of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from modeling.decoder import family
+from modeling.table import count_parameters
+from training.arguments import TrainingArguments
+from training.preparation import Run
+from training.program import Program
+
+
+def overview(
+    arguments: TrainingArguments, run: Run, program: Program, compiled: Any, *, first_step: int, max_steps: int
+) -> dict[str, str]:
+    """One row a fact, by its name."""
+    config = run.config
+    parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
+    return {
+        "model": f"{arguments.model_name_or_path or arguments.config_name} ({config.to_hf()['model_type']})",
+        "parameters": f"{parameters / 1e6:.2f} M",
+        "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()}), "
+        f"{arguments.dtype} operands",
+        "tokens a step": f"{run.global_batch * arguments.block_size:,} = {run.placement.num_shards} devices x "
+        f"{program.microbatches} passes x {arguments.per_device_train_batch_size} blocks x {arguments.block_size}",
+        "steps": f"{max_steps:,}, {first_step:,} done",
+        "estimated memory": _memory(compiled),
+        "output": arguments.output_dir,
+    }
+
+
+def _memory(compiled: Any) -> str:
+    analysis = compiled.memory_analysis() if hasattr(compiled, "memory_analysis") else None
+    if analysis is None:
+        return "not told by this platform"
+    held = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+    return f"{(held - analysis.alias_size_in_bytes) / 1e9:.2f} GB a device"

@@ -1,0 +1,76 @@
+"""Program: the train step of a run, what it is fed with and the state that it changes; compiled without either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax
+import optax
+
+from data_processing.blocks import Blocks
+from modeling.checkpoint import load
+from modeling.decoder import init_params
+from training.arguments import TrainingArguments
+from training.checkpoints import ResumeRefused, restore
+from training.optimizer import adamw
+from training.placement import bind
+from training.preparation import Run
+from training.step import State, initial_state, train_step
+
+
+class Program:
+    """What training does at each step.  Raises: ResumeRefused where a checkpoint's global batch cannot be kept."""
+
+    def __init__(self, arguments: TrainingArguments, run: Run, schedule: optax.Schedule) -> None:
+        self._arguments, self._run = arguments, run
+        rows_a_pass = arguments.per_device_train_batch_size * run.placement.num_shards
+        self.microbatches, left_over = divmod(run.global_batch, rows_a_pass)
+        if left_over or not self.microbatches:
+            raise ResumeRefused(
+                f"the checkpoint's global batch is {run.global_batch} blocks; {run.placement.num_shards} devices x "
+                f"--per_device_train_batch_size {arguments.per_device_train_batch_size} make {rows_a_pass} a pass, "
+                "which does not divide it. Choose a per-device batch that does"
+            )
+        supply = run.supplies["train"]
+        self.blocks = Blocks(
+            supply.files, arguments.seed, run.global_batch, supply.wait,
+            segments=arguments.segment_ids, move_to=supply.move_to,
+        )  # fmt: skip
+        self._optimizer = adamw(arguments, schedule, run.config)
+        self._step = bind(
+            train_step,
+            run.placement,
+            config=run.config,
+            optimizer=self._optimizer,
+            schedule=schedule,
+            how=run.how,
+            seed=arguments.seed,
+        )
+
+    @cached_property
+    def fresh(self) -> State:
+        """Shapes and types of the state."""
+        config, seed = self._run.config, self._arguments.seed
+        return jax.eval_shape(lambda: initial_state(init_params(config, seed), self._optimizer))
+
+    def first_state(self) -> State:
+        """The state that the run starts with: a checkpoint's, the model's to fine-tune, or a new model's."""
+        run, seed = self._run, self._arguments.seed
+        if run.checkpoint is not None:
+            return restore(run.checkpoint, run.placement.abstract(self.fresh))
+        if run.model_dir is None:
+            return run.placement.make(lambda: initial_state(init_params(run.config, seed), self._optimizer))
+        model = load(run.model_dir, shardings=run.placement.shardings(self.fresh["params"]))
+        return run.placement.make(lambda params: initial_state(params, self._optimizer), model.params)
+
+    def batch(self, step: int) -> Any:
+        """This process's rows of a step's batch, on its devices; waits until they are tokenised."""
+        placement = self._run.placement
+        return placement.put(self.blocks.batch(step, placement.rows(self._run.global_batch)), self.microbatches)
+
+    def compile(self, state: Any, batch: Any) -> Callable[..., Any]:
+        """The step (state, batch) -> (state, metrics) for states and batches like these, of which shapes are enough."""
+        compiled: Callable[..., Any] = self._run.placement.compile_step(self._step, state, batch)
+        return compiled
