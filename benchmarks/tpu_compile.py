@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -53,6 +54,20 @@ DEPTHS = {
     )
     for layers in (12, 28)
 }  # fmt: skip
+# What no single device holds, cut over a mesh: name: (config.json, mesh, rows a device that holds some, tokens a block)
+LARGE = {
+    "GPT-J 6B": (
+        {"model_type": "gptj", "vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 28, "n_head": 16,
+         "rotary_dim": 64},
+        {"fsdp": 8}, 1, 2048,
+    ),
+    "CodeGen 16B": (
+        {"model_type": "codegen", "vocab_size": 51200, "n_positions": 2048, "n_embd": 6144, "n_layer": 34, "n_head": 24,
+         "rotary_dim": 64},
+        {"fsdp": 16, "tensor": 2}, 1, 2048,
+    ),
+}  # fmt: skip
+LARGE_SLICES = {"v4": "v4:2x4x2", "v5e": "v5e:4x8", "v6e": "v6e:4x8"}  # of 32 devices
 DECODED_ROWS, SLOTS = 32, 512
 
 
@@ -89,6 +104,7 @@ def main() -> None:
 def compile_all(slice_name: str) -> Any:
     """Yield one row a model and program."""
     import jax
+    import numpy as np
     import optax
     from jax.experimental import topologies
     from jax.sharding import Mesh, NamedSharding
@@ -98,6 +114,7 @@ def compile_all(slice_name: str) -> Any:
     from modeling.cost import multiplied_parameters, training_flops, training_memory
     from modeling.decoder import config_from_hf, init_cache, init_params
     from modeling.execution import Execution, choose
+    from training.placement import MeshPlacement, bind
     from training.step import eval_step, initial_state, train_step
 
     topology, _, capacity = SLICES[slice_name]
@@ -112,12 +129,12 @@ def compile_all(slice_name: str) -> Any:
         return jax.lax.psum(tree, "data")
 
     def compiled(
-        name: str, program: str, function: Any, arguments: tuple[Any, ...], flops: float, estimate: int = 0
+        name: str, program: str, compile_it: Any, flops: float, estimate: int = 0, num_devices: int = len(devices)
     ) -> Any:
-        row = {"slice": f"{slice_name} ({len(devices)} x {capacity} GB)", "model": name, "program": program}
+        row = {"slice": f"{slice_name} ({num_devices} x {capacity} GB)", "model": name, "program": program}
         started = time.monotonic()
         try:
-            done = function.lower(*arguments).compile()
+            done = compile_it()
         except Exception as error:
             return row | {"error": str(error).splitlines()[0][:150]}
         taken = done.memory_analysis()
@@ -155,10 +172,11 @@ def compile_all(slice_name: str) -> Any:
 
         estimate, size = training_memory(config, how, rows=rows, length=length).total, f"{rows} x {length}"
         flops = training_flops(config, length) * rows * length
-        yield compiled(name, f"training step, {size}", mapped(step, (0,)), (state, whole | numbers), flops, estimate)
+        pmap_step = mapped(step, (0,)).lower(state, whole | numbers)  # what pmap is made of
+        yield compiled(name, f"training step, {size}", pmap_step.compile, flops, estimate)
         if only_step:
             return
-        yield compiled(name, f"forward, {size}", mapped(forward), (state["params"], whole), flops / 3)
+        yield compiled(name, f"forward, {size}", mapped(forward).lower(state["params"], whole).compile, flops / 3)
         shape = decoding.Shape(Mesh(devices, ("rows",)), config, "bfloat16")
         held = placed(jax.eval_shape(lambda p: decoding.hold(config, p, "bfloat16"), params), everywhere)
         total = DECODED_ROWS * len(devices)
@@ -171,11 +189,35 @@ def compile_all(slice_name: str) -> Any:
         arguments = (shape, config.vocab_size, held, batch, *rows_of, 0, 0, decoding.Choice(0, 0.8, 0, 0.95))
         title = f"decoding {decoding.CHUNK} tokens, {DECODED_ROWS} rows of {SLOTS} slots"
         flops = 2 * multiplied_parameters(config) + 4 * config.hidden_size * config.num_layers * SLOTS
-        yield compiled(name, title, decoding.decode, arguments, flops * DECODED_ROWS * decoding.CHUNK)
+        decode = decoding.decode.lower(*arguments)
+        yield compiled(name, title, decode.compile, flops * DECODED_ROWS * decoding.CHUNK)
+
+    def on_mesh(name: str, hf: dict[str, Any], lengths: dict[str, int], rows: int, length: int) -> Any:
+        count = math.prod(lengths.values())
+        at = topology if count == len(devices) else LARGE_SLICES[slice_name]
+        cut_over = topologies.get_topology_desc(platform="tpu", topology_name=at).devices
+        config = config_from_hf(hf)
+        placement = MeshPlacement(config, lengths, np.array(cut_over))
+        how = choose(config, "bfloat16", platform="tpu", remat="block")
+        optimizer = optax.adamw(1e-4)
+        state = placement.abstract(jax.eval_shape(lambda: initial_state(init_params(config, 0), optimizer)))
+        total = rows * placement.num_shards
+        fields = {"tokens": "int32", "targets": "int32", "loss_weights": "float32"}
+        shapes = {name: ((1, total, length), kind) for name, kind in fields.items()} | {"rows": ((1, total), "int32")}
+        cut = NamedSharding(placement.mesh, P(None, ("data", "fsdp")))
+        batch = {name: jax.ShapeDtypeStruct(*each, sharding=cut) for name, each in shapes.items()}
+        step = bind(train_step, placement, config=config, optimizer=optimizer, schedule=lambda _: 1e-4, how=how, seed=0)
+        flops = training_flops(config, length) * total * length / count
+        estimate = training_memory(config, how, rows=rows, length=length, mesh=lengths).total
+        mesh = ", ".join(f"{axis} {n}" for axis, n in lengths.items())
+        title = f"training step on a mesh ({mesh}), {total} x {length} in all"
+        return compiled(name, title, lambda: placement.compile_step(step, state, batch), flops, estimate, count)
 
     for name, (hf, rows, length) in MODELS.items():
         how = choose(config_from_hf(hf), "bfloat16", platform="tpu", remat="block")
         yield from programs(name, hf, rows, length, how, only_step=False)
+    for name, (hf, lengths, rows, length) in LARGE.items():
+        yield on_mesh(name, hf, lengths, rows, length)
     if slice_name == "v5e":
         for name, (hf, rows, length) in DEPTHS.items():
             how = choose(config_from_hf(hf), "bfloat16", platform="tpu", remat="block")
