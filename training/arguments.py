@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,26 @@ class TrainingArguments:
     per_device_eval_batch_size: int = flag(8, "blocks a device in one evaluation pass", "optimization")
     gradient_accumulation_steps: int = flag(1, "passes an optimizer step", "optimization")
     learning_rate: float = flag(5e-5, "peak learning rate", "optimization")
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = flag(
+        "cosine", "after warmup: cosine, down to a tenth of the peak; linear, down to 0 at the end; constant",
+        "optimization",
+    )  # fmt: skip
     warmup_steps: int = flag(0, "optimizer steps of linear warmup from 0", "optimization")
+    warmup_ratio: float = flag(0.0, "warmup as a share of the run's steps, where --warmup_steps is 0", "optimization")
+    decay_steps: int | None = flag(
+        None,
+        "optimizer steps of the cosine after warmup, down to a tenth of the peak and flat from there; "
+        "default: to the end of the run",
+        "optimization",
+    )
+    optim: Literal["adamw", "adafactor"] = flag(
+        "adamw", "adafactor keeps two vectors a matrix where AdamW keeps two matrices", "optimization"
+    )
+    adafactor: bool = flag(False, "the reference's name of --optim adafactor", "optimization")
     adam_beta1: float = flag(0.9, "AdamW's decay of the first moment", "optimization")
     adam_beta2: float = flag(0.999, "AdamW's decay of the second moment", "optimization")
     adam_epsilon: float = flag(1e-8, "AdamW's epsilon", "optimization")
-    weight_decay: float = flag(0.0, "AdamW's weight decay; never on biases and norms", "optimization")
+    weight_decay: float = flag(0.0, "weight decay, times the learning rate; never on biases and norms", "optimization")
     remat: Literal["none", "dots", "block"] = flag(
         "none",
         "what the backward pass computes again to save memory: nothing, all but matrix products, or whole blocks",
@@ -99,6 +115,10 @@ class TrainingArguments:
         "optimization",
     )  # fmt: skip
     max_grad_norm: float = flag(1.0, "gradients are clipped to this global norm; 0: not at all", "optimization")
+    max_skipped_steps: int = flag(
+        20, "stop after so many steps in a row that changed nothing (gradients not finite, no weight); 0: never",
+        "optimization",
+    )  # fmt: skip
 
     logging_steps: int = flag(100, "optimizer steps between two lines of metrics", "output")
     eval_steps: int | None = flag(None, "optimizer steps between evaluations; default: --save_steps", "output")
@@ -111,12 +131,18 @@ class TrainingArguments:
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
     push_to_hub: bool = flag(False, "not supported yet and refused; `hf upload OUTPUT_DIR` does it", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
+    peak_tflops: float | None = flag(
+        None, "a device's dense bfloat16 peak, of which MFU is a share; default: by the device's name", "output"
+    )
+    profile_steps: str | None = flag(
+        None, "A:B traces optimizer steps A to B, both counted, into output_dir/profile", "output"
+    )
 
     def __post_init__(self) -> None:
         positive = (
             "block_size", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
             "logging_steps", "eval_steps", "save_steps", "save_total_limit", "max_eval_samples",
-            "preprocessing_num_workers",
+            "preprocessing_num_workers", "decay_steps",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
@@ -131,10 +157,20 @@ class TrainingArguments:
             "adam_epsilon": ("more than 0", 0 < self.adam_epsilon < math.inf),
             "weight_decay": ("0 or more", 0 <= self.weight_decay < math.inf),
             "max_grad_norm": ("0 (no clipping) or more", 0 <= self.max_grad_norm < math.inf),
+            "warmup_ratio": ("0 to 1", 0 <= self.warmup_ratio <= 1),
+            "max_skipped_steps": ("0 (never) or more", self.max_skipped_steps >= 0),
+            "peak_tflops": ("more than 0", self.peak_tflops is None or 0 < self.peak_tflops < math.inf),
         }
         for name, (wanted, fulfilled) in ranges.items():
             if not fulfilled:
                 raise BadArguments(f"--{name} is {getattr(self, name)}; wanted {wanted}")
+        if self.adafactor:
+            object.__setattr__(self, "optim", "adafactor")
+        if self.decay_steps is not None and self.lr_scheduler_type != "cosine":
+            raise BadArguments(
+                f"--decay_steps is the cosine's, and --lr_scheduler_type is {self.lr_scheduler_type}; leave one out"
+            )
+        self.profiled()
         if self.cache_limit_gb is not None and not self.cache_limit_gb > 0:
             raise BadArguments(f"--cache_limit_gb is {self.cache_limit_gb}; wanted more than 0, or none for no limit")
         if bool(self.model_name_or_path) == bool(self.config_name):
@@ -156,9 +192,21 @@ class TrainingArguments:
         """What --max_eval_samples bounds, by the name of the limit on token files."""
         return {"max_blocks": self.max_eval_samples}
 
-    def schedule(self) -> dict[str, Any]:
-        """The learning-rate schedule by its numbers, as JSON values; training.schedule makes it."""
+    def length(self) -> dict[str, float]:
+        """How long the run is, by the flag that says it."""
         raise NotImplementedError
+
+    def schedule(self) -> dict[str, Any]:
+        """The learning-rate schedule by its numbers, as JSON values; training.schedule makes it.
+
+        The run's length is among them where the schedule depends on it: only other runs may be made longer.
+        """
+        by_ratio = not self.warmup_steps and self.warmup_ratio > 0
+        numbers = {"kind": self.lr_scheduler_type, "peak": self.learning_rate, "warmup_steps": self.warmup_steps}
+        numbers |= {"warmup_ratio": self.warmup_ratio} if by_ratio else {}
+        numbers |= {"decay_steps": self.decay_steps} if self.decay_steps else {}
+        to_the_end = self.lr_scheduler_type != "constant" and not self.decay_steps
+        return numbers | (self.length() if by_ratio or to_the_end else {})
 
     def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
         """The run's optimizer steps, and how many lie between two checkpoints.
@@ -166,6 +214,18 @@ class TrainingArguments:
         `num_blocks`, the blocks of an epoch, is only known after the whole split is tokenised.
         """
         raise NotImplementedError
+
+    def profiled(self) -> tuple[int, int] | None:
+        """The first and the last optimizer step that --profile_steps names, counted from 1."""
+        if self.profile_steps is None:
+            return None
+        found = re.fullmatch(r"(\d+):(\d+)", self.profile_steps)
+        first, last = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= first <= last:
+            raise BadArguments(
+                f"--profile_steps is {self.profile_steps!r}; wanted A:B, the first and the last step to trace, from 1"
+            )
+        return first, last
 
     def trackers(self) -> tuple[str, ...]:
         """The trackers that --report_to names, in TRACKERS' order."""
@@ -186,30 +246,22 @@ class TrainingArguments:
 
 @dataclass(frozen=True)
 class StreamingArguments(TrainingArguments):
-    """What run_clm_streaming_flax.py takes: a run counted in steps, cosine decay."""
+    """What run_clm_streaming_flax.py takes: a run counted in steps."""
 
     max_steps: int = flag(10_000, "optimizer steps of the run", "optimization")
-    decay_steps: int | None = flag(
-        None,
-        "optimizer steps of the cosine after warmup, down to a tenth of the peak and flat from there; "
-        "default: to the end of the run",
-        "optimization",
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_steps < 1:
             raise BadArguments(f"--max_steps is {self.max_steps}; wanted at least 1")
-        if self.decay_steps is not None and self.decay_steps < 1:
-            raise BadArguments(f"--decay_steps is {self.decay_steps}; wanted at least 1")
 
     def resolved(self) -> dict[str, Any]:
-        return super().resolved() | {"decay_steps": self.decay_steps or max(self.max_steps - self.warmup_steps, 1)}
+        warmup_steps = self.warmup_steps or math.ceil(self.warmup_ratio * self.max_steps)
+        rest = max(self.max_steps - warmup_steps, 1) if self.lr_scheduler_type == "cosine" else None
+        return super().resolved() | {"warmup_steps": warmup_steps, "decay_steps": self.decay_steps or rest}
 
-    def schedule(self) -> dict[str, Any]:
-        decay_steps = self.resolved()["decay_steps"]
-        return {"kind": "cosine", "peak": self.learning_rate, "warmup_steps": self.warmup_steps,
-                "decay_steps": decay_steps}  # fmt: skip
+    def length(self) -> dict[str, float]:
+        return {"max_steps": self.max_steps}
 
     def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
         return self.max_steps, self.save_steps
@@ -217,7 +269,7 @@ class StreamingArguments(TrainingArguments):
 
 @dataclass(frozen=True)
 class AppsArguments(TrainingArguments):
-    """What run_clm_apps.py takes: a run counted in epochs, linear decay to 0."""
+    """What run_clm_apps.py takes: a run counted in epochs."""
 
     dataset_name: str | None = flag(
         None, "path of a script of prompts and answers; default: data_processing/apps.py", "data"
@@ -225,6 +277,10 @@ class AppsArguments(TrainingArguments):
     data_dir: str | None = flag(None, "folder of APPS; default: codeparrot/apps from the Hub", "data")
     max_eval_samples: int | None = flag(None, "evaluate on at most this many samples (here: solutions)", "data")
     segment_ids: bool = flag(True, "a document sees no other one in its block, and its positions start at 0", "data")
+    lr_scheduler_type: Literal["cosine", "linear", "constant"] = flag(
+        "linear", "after warmup: cosine, down to a tenth of the peak; linear, down to 0 at the end; constant",
+        "optimization",
+    )  # fmt: skip
     num_train_epochs: float = flag(3.0, "passes over the training data", "optimization")
     save_strategy: Literal["steps", "epoch", "no"] = flag(
         "steps", "write a checkpoint every --save_steps, at the end of every epoch, or never", "output"
@@ -244,9 +300,8 @@ class AppsArguments(TrainingArguments):
     def eval_limit(self) -> dict[str, int | None]:
         return {"max_rows": self.max_eval_samples}
 
-    def schedule(self) -> dict[str, Any]:
-        return {"kind": "linear", "peak": self.learning_rate, "warmup_steps": self.warmup_steps,
-                "num_train_epochs": self.num_train_epochs}  # fmt: skip
+    def length(self) -> dict[str, float]:
+        return {"num_train_epochs": self.num_train_epochs}
 
     def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
         blocks = num_blocks()

@@ -14,7 +14,7 @@ from modeling.checkpoint import load
 from modeling.decoder import init_params
 from training.arguments import TrainingArguments
 from training.checkpoints import ResumeRefused, restore
-from training.optimizer import adamw
+from training.optimizer import make_optimizer
 from training.placement import bind
 from training.preparation import Run
 from training.step import State, initial_state, train_step
@@ -38,7 +38,7 @@ class Program:
             supply.files, arguments.seed, run.global_batch, supply.wait,
             segments=arguments.segment_ids, move_to=supply.move_to,
         )  # fmt: skip
-        self._optimizer = adamw(arguments, schedule, run.config)
+        self._optimizer = make_optimizer(arguments, schedule, run.config)
         self._step = bind(
             train_step,
             run.placement,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from interface.flags import parse
 from tests.conftest import ROOT, command
 from training.arguments import AppsArguments, BadArguments, StreamingArguments
 
@@ -126,6 +127,12 @@ def test_help_is_grouped_and_imports_nothing_slow():
         ({"adam_beta2": 7.0}, "--adam_beta2 is 7.0"),
         ({"weight_decay": -0.1}, "--weight_decay is -0.1"),
         ({"max_grad_norm": float("inf")}, "--max_grad_norm is inf"),
+        ({"warmup_ratio": 1.5}, "--warmup_ratio is 1.5"),
+        ({"max_skipped_steps": -1}, "--max_skipped_steps is -1"),
+        ({"peak_tflops": 0.0}, "--peak_tflops is 0.0"),
+        ({"profile_steps": "7"}, "--profile_steps is '7'; wanted A:B"),
+        ({"profile_steps": "0:3"}, "--profile_steps is '0:3'; wanted A:B"),
+        ({"decay_steps": 5, "lr_scheduler_type": "linear"}, "--decay_steps is the cosine's"),
         ({"model_name_or_path": None}, "no model, or two"),
         ({"config_name": "c.json", "tokenizer_name": "t"}, "no model, or two"),
         ({"model_name_or_path": None, "config_name": "c.json"}, "name its tokenizer with --tokenizer_name"),
@@ -152,3 +159,15 @@ def test_report_to_names_trackers(said, meant):
 def test_decay_lasts_to_the_end_of_the_run_where_it_is_not_given():
     resolved = StreamingArguments(output_dir="a/b", model_name_or_path="m", max_steps=100, warmup_steps=30).resolved()
     assert resolved["decay_steps"] == 70 and resolved["run_name"] == "b" and resolved["eval_steps"] == 500
+
+
+def test_warmup_may_be_a_share_of_the_run():
+    wish = {"output_dir": "o", "model_name_or_path": "m", "max_steps": 99, "warmup_ratio": 0.1}
+    resolved = StreamingArguments(**wish).resolved()
+    assert resolved["warmup_steps"] == 10 and resolved["decay_steps"] == 89
+    assert StreamingArguments(**wish, warmup_steps=7).resolved()["warmup_steps"] == 7
+
+
+def test_the_references_bare_flag_names_the_optimizer():
+    given = ["--output_dir", "o", "--model_name_or_path", "m", "--adafactor"]
+    assert parse(AppsArguments, given, prog="p", description="d").optim == "adafactor"

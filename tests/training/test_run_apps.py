@@ -19,7 +19,6 @@ from training.arguments import AppsArguments, BadArguments
 from training.checkpoints import checkpoints_in
 from training.metrics import read_metrics
 from training.preparation import prepare
-from training.schedule import warmup_linear
 
 SCRIPT = "training/run_clm_apps.py"
 BLOCK = 193
@@ -131,12 +130,6 @@ def test_resuming_ends_with_the_same_model(whole, flags, tmp_path):
     words = ["--num_train_epochs=3", "--save_strategy", "epoch", "--max_eval_samples=2"]
     succeed(SCRIPT, *flags, "--output_dir", out, *words, "--resume_from_checkpoint=auto")
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-
-
-def test_linear_schedule_by_hand():
-    schedule = warmup_linear(8.0, 4, 12)
-    assert [float(schedule(step)) for step in (0, 1, 4, 6, 12, 13)] == [0, 2, 8, 6, 0, 0]
-    assert [float(warmup_linear(8.0, 0, 2)(step)) for step in (0, 1, 2)] == [8, 4, 0]
 
 
 def test_steps_of_epochs_by_hand():

@@ -18,7 +18,6 @@ from modeling.execution import Execution
 from tests.conftest import TINY
 from tests.data_processing.conftest import ListRows
 from training.placement import BadMesh, DataParallel, MeshPlacement, bind
-from training.schedule import warmup_cosine
 from training.step import eval_step, initial_state, train_step, weighted_loss
 
 ROWS, T = 16, 13
@@ -229,13 +228,3 @@ def test_evaluation_sums_over_devices(config, params, batch):
     losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"])
     assert float(loss) == pytest.approx(float(jnp.sum(losses * batch["loss_weights"])), rel=1e-5)
     assert float(weight) == pytest.approx(batch["loss_weights"].sum(), rel=1e-6)
-
-
-def test_the_schedule_by_hand():
-    schedule = warmup_cosine(1e-4, warmup_steps=2500, decay_steps=25000)
-    assert float(schedule(0)) == 0
-    assert float(schedule(1250)) == pytest.approx(5e-5)
-    assert float(schedule(2500)) == pytest.approx(1e-4)
-    assert float(schedule(2500 + 12500)) == pytest.approx((1e-4 + 1e-5) / 2)  # half way down the cosine
-    assert float(schedule(27500)) == pytest.approx(1e-5)
-    assert float(schedule(99999)) == pytest.approx(1e-5)  # flat after it
