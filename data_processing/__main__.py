@@ -2,6 +2,7 @@
 
 python -m data_processing corpus --source_dir DIR --output_dir CORPUS
 python -m data_processing tokenize --data_dir CORPUS --tokenizer_name MODEL --block_size 2048 --token_cache_dir CACHE
+python -m data_processing practice --output_dir TASKS
 
 A corpus stage by stage, each with a folder of its own that a killed command goes on with:
 python -m data_processing gather --source_dir DIR --output_dir 1-gather
@@ -28,6 +29,7 @@ from data_processing.commands import (
     Gather,
     Judging,
     Map,
+    Practice,
     Split,
     Tokenize,
 )
@@ -172,6 +174,19 @@ def tokenize(command: Tokenize) -> None:
     print(f"wrote token files to {files.folder}")
 
 
+def practice(command: Practice) -> None:
+    from data_processing.practice import PROBLEMS, write_tasks
+    from interface.files import prepare_output
+
+    output_dir = resolve(command.output_dir)
+    prepare_output(output_dir, "train", "validation", PROBLEMS, overwrite=False)
+    write_tasks(output_dir, command.num_train, command.num_validation, command.num_test, command.seed)
+    print(
+        f"wrote {command.num_train:,} tasks to {output_dir / 'train'}, {command.num_validation:,} to "
+        f"{output_dir / 'validation'}, and {command.num_test:,} problems to {output_dir / PROBLEMS}"
+    )
+
+
 def main() -> None:
     name, command = choose(
         {
@@ -182,6 +197,10 @@ def main() -> None:
             "decontaminate": (DecontaminateStage, "Write the documents of shards that hold no benchmark's problem."),
             "split": (Split, "Write shards as a corpus of train, validation and test, the last stage."),
             "datasheet": (Datasheet, "Write the datasheet of a corpus again, with tokens counted."),
+            "practice": (
+                Practice,
+                "Write small tasks to learn from, and problems with unseen pairs of steps.",
+            ),
             "tokenize": (Tokenize, "Write one split of a corpus as token files."),
         },
         prog="python -m data_processing",
@@ -191,6 +210,7 @@ def main() -> None:
         "gather": gather,
         "split": split,
         "datasheet": datasheet,
+        "practice": practice,
         "tokenize": tokenize,
     }
     if name in commands:

@@ -229,6 +229,20 @@ class Datasheet(Working):
     tokenizer_name: str | None = flag(None, "folder of a tokenizer that counts the tokens")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Practice:
+    output_dir: str = required("folder for the tasks; a new or empty one")
+    num_train: int = flag(20_000, "tasks to learn from")
+    num_validation: int = flag(200, "tasks of the same kind to validate on")
+    num_test: int = flag(300, "problems to score on; each holds a pair of operations that is in no other split")
+    seed: int = flag(0, "seed of the tasks and of the pairs that are held out")
+
+    def __post_init__(self) -> None:
+        for name in ("num_train", "num_validation", "num_test"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} is {getattr(self, name)}; wanted at least 1")
+
+
 @dataclass(frozen=True)
 class Tokenize:
     tokenizer_name: str = required("folder of the tokenizer")
