@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from data_processing.row_flags import RowFlags
 from interface.errors import UserError
 from interface.files import resolve
 from interface.flags import flag, required
@@ -64,7 +65,7 @@ class Sourcing(Judging):
     """Flags that name the sources; with none of them Python's standard library."""
 
     source_dir: str | None = flag(None, "folder of code, git repository or folder of repositories", "sources")
-    sources: list[str] | None = flag(  # noqa: RUF009
+    sources: list[str] | None = flag(
         None, "git URLs, folders, lists of either (.txt), SEART search exports (.csv), shards (.jsonl.zst, .parquet)",
         "sources",
     )  # fmt: skip
@@ -139,7 +140,7 @@ class Filtering:
         "and unknown joined by +",
         "filters",
     )
-    languages: list[str] | None = flag(  # noqa: RUF009
+    languages: list[str] | None = flag(
         None, "keep these, as in Python C++ .pyi: GitHub's names or extensions; default: all", "filters"
     )
     redact: Literal["builtin", "kingfisher", "none"] = flag(
@@ -155,7 +156,7 @@ class Filtering:
 class Decontaminating:
     """Flags of the search for benchmarks' problems."""
 
-    benchmarks: list[str] | None = flag(  # noqa: RUF009
+    benchmarks: list[str] | None = flag(
         None, "files or folders of problems (HumanEval, MBPP, MTPB, APPS) that no document may hold", "filters"
     )
     benchmark_ngram: int = flag(13, "words in a row, 10 to 13, that a document may share with no problem", "filters")
@@ -168,7 +169,7 @@ class Splitting:
     num_train_shards: int | None = flag(None, "number of shards of the train split; default: 256 MB each, at least 4")
     validation_split_percentage: float = flag(5.0, "share of the repositories that goes to validation")
     test_split_percentage: float = flag(5.0, "share of the repositories that goes to test")
-    weights: list[str] | None = flag(  # noqa: RUF009
+    weights: list[str] | None = flag(
         None, "how often each document of a source is seen in train, as in github=1 stack=0.5; default: once"
     )
     tokenizer_name: str | None = flag(None, "folder of a tokenizer that counts the tokens for the datasheet")
@@ -243,29 +244,14 @@ class Practice:
                 raise UserError(f"--{name} is {getattr(self, name)}; wanted at least 1")
 
 
-@dataclass(frozen=True)
-class Tokenize:
+@dataclass(frozen=True, kw_only=True)
+class Tokenize(RowFlags):
     tokenizer_name: str = required("folder of the tokenizer")
     block_size: int = required("tokens a block")
     token_cache_dir: str = required("folder that token files are kept in, one subfolder for each tokenizer and corpus")
-    dataset_name: str | None = flag(
-        None, "dataset script, dataset on the Hub or folder of one; default: data_processing/code_clippy.py"
-    )
-    dataset_config_name: str | None = flag(None, "configuration of the dataset")
-    data_dir: str | None = flag(None, "folder of the corpus, here or behind gs://, hf://, https://")
-    train_file: str | None = flag(
-        None, "one file of rows instead of a dataset: jsonl.zst, jsonl, json, csv, txt, parquet"
-    )
-    validation_file: str | None = flag(None, "the same for validation; default: a part of --train_file")
-    validation_split_percentage: int = flag(5, "percent of the train rows that validate, where no split is for that")
-    languages: str | None = flag(None, "keep files of these languages, by their own extensions: Python,C++")
     split: str = flag("train", "split to tokenise")
-    text_column_name: str = flag("text", "column that holds the text")
     max_blocks: int | None = flag(None, "stop after this many blocks")
     max_rows: int | None = flag(None, "stop after this many rows")
-    preprocessing_num_workers: int | None = flag(None, "tokenising processes; default: one for each core")
-    cache_limit_gb: float | None = flag(None, "keep at most this much of token files on disk")
-    overwrite_cache: bool = flag(False, "tokenise again what is there already")
 
     def __post_init__(self) -> None:
         for name in ("block_size", "max_blocks", "max_rows", "preprocessing_num_workers"):

@@ -20,6 +20,7 @@ from data_processing.interleave import Rows
 from data_processing.languages import LanguageFilter
 from data_processing.pair_rows import KINDS, PairRows, pair_shards
 from data_processing.remote_files import is_remote
+from data_processing.row_flags import RowFlags
 from data_processing.shards import SUFFIX, MissingData, Place, Rejected, Row, Shard, list_shards, read_from
 from data_processing.splits import position
 from data_processing.unit import file_hash
@@ -38,7 +39,7 @@ class BadSource(UserError):
 
 @dataclass(frozen=True)
 class RowSource:
-    """The flags that say which rows there are; both commands that read rows have fields of these names."""
+    """The flags that say which rows there are, checked."""
 
     dataset_name: str | None = None
     dataset_config_name: str | None = None
@@ -50,7 +51,7 @@ class RowSource:
     text_column_name: str = "text"
 
     @classmethod
-    def of(cls, command: Any) -> RowSource:
+    def of(cls, command: RowFlags) -> RowSource:
         """The source that a command's flags name."""
         return cls(**{field.name: getattr(command, field.name) for field in fields(cls)})
 

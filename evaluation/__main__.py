@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from interface.choices import Precision
 from interface.errors import UserError, run
 from interface.files import write_json
 from interface.flags import choose, flag, required
@@ -16,12 +16,12 @@ from interface.flags import choose, flag, required
 
 @dataclass(frozen=True)
 class BitsPerByte:
-    models: list[str] = required("model folders or Hub ids, scored on the same documents")  # noqa: RUF009
+    models: list[str] = required("model folders or Hub ids, scored on the same documents")
     data_dir: str = required("corpus folder")
     split: str = flag("test", "split to score on")
     max_bytes: int = flag(1_000_000, "score at most this much text, whole documents from the split's start")
     block_size: int | None = flag(None, "tokens of context; default: the fewest positions that any of the models has")
-    dtype: Literal["float32", "bfloat16"] = flag("float32", "precision of matrix operands")
+    dtype: Precision = flag("float32", "precision of matrix operands")
     revision: str | None = flag(None, "branch, tag or commit of the Hub ids among --models; local folders have none")
     cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache")
     output: str | None = flag(None, "write the scores to this JSON file")

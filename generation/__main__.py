@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from interface.choices import Precision
 from interface.errors import UserError, run
 from interface.files import write_json, write_text
 from interface.flags import as_json, flag, parse, required
@@ -46,7 +47,7 @@ class Generate:
     rows: int | None = flag(
         None, "sequences a device decodes at once; default: 16 on a CPU, 32 on others, 2 when interactive"
     )
-    dtype: Literal["float32", "bfloat16"] = flag("float32", "precision of matrix operands")
+    dtype: Precision = flag("float32", "precision of matrix operands")
 
     def __post_init__(self) -> None:
         if (self.format == "apps") != (self.question is not None):

@@ -15,9 +15,9 @@ import numpy as np
 from generation.decoding import CHUNK, Choice, State, decode, empty, place, prefill, spread
 from generation.ending import Completion, cut, pieces
 from generation.schedule import Job, groups, spans
+from interface.choices import Precision
 from interface.errors import UserError
 from modeling.config import DecoderConfig
-from modeling.execution import Precision
 from modeling.table import Params
 from tokenizer_patch.tokenizer import Tokenizer
 

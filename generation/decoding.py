@@ -17,9 +17,9 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from generation.sampling import choose
+from interface.choices import Precision
 from modeling.config import DecoderConfig
 from modeling.decoder import extend, family, init_cache
-from modeling.execution import Precision
 from modeling.layers import Cache
 from modeling.loss import cross_entropy
 from modeling.table import Params, Row, get, map_rows

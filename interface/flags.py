@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from interface.errors import UserError
 
@@ -122,8 +122,23 @@ def _words_of_file(path: Path, command: type) -> list[str]:
         raise UserError(f"{path} is not readable as {path.suffix[1:]}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds a {type(values).__name__}; wanted one object of flag names and values")
+    known = {field.name for field in dataclasses.fields(command)}
+    unknown = [f"--{name}" for name in values if str(name).replace("-", "_") not in known]
+    if unknown:
+        raise UserError(f"{path}: {_name_unknown(unknown, command)}")
     words: list[str] = []
     for name, value in values.items():
-        if value is not None:
+        if isinstance(value, list) and _takes_several(command, name.replace("-", "_")):
+            words += [f"--{name}", *map(str, value)]
+        elif isinstance(value, list):  # as a run.json has what was typed as a,b
+            words.append(f"--{name}={','.join(map(str, value))}")
+        elif isinstance(value, dict):
+            raise UserError(f"{path}: {name} holds an object; wanted one value, or a list of them")
+        elif value is not None:
             words.append(f"--{name}={value}")
     return words
+
+
+def _takes_several(command: type, name: str) -> bool:
+    hint = get_type_hints(command)[name]
+    return any(get_origin(part) is list for part in (hint, *get_args(hint)))

@@ -12,6 +12,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
+from interface.choices import Attention, Precision, Remat
 from interface.errors import UserError, run
 from interface.files import claim, prepare_output
 from interface.flags import choose, flag, required
@@ -66,9 +67,9 @@ class Describe:
     batch: int = flag(8, "blocks a device in one pass")
     block_size: int | None = flag(None, "tokens a block; default: the model's positions")
     gradient_accumulation_steps: int = flag(1, "passes an optimizer step")
-    dtype: Literal["float32", "bfloat16"] = flag("bfloat16", "precision of matrix operands")
-    remat: Literal["none", "dots", "block"] = flag("none", "what the backward pass computes again")
-    attention: Literal["auto", "plain", "blocked", "cudnn", "splash"] = flag("auto", "how attention is computed")
+    dtype: Precision = flag("bfloat16", "precision of matrix operands")
+    remat: Remat = flag("none", "what the backward pass computes again")
+    attention: Attention = flag("auto", "how attention is computed")
     platform: Literal["cpu", "gpu", "tpu"] | None = flag(None, "describe for these devices; default: this machine's")
 
     def __post_init__(self) -> None:

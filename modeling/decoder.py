@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from interface.choices import ModelType, Precision
 from interface.errors import UserError
 from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.dropout import Dropout
-from modeling.execution import Execution, Precision
+from modeling.execution import Execution
 from modeling.layers import Cache, Pass, positions
 from modeling.loss import chunked, cross_entropy
 from modeling.table import Params, Table
@@ -38,7 +39,7 @@ class Family(NamedTuple):
     architecture: str
 
 
-FAMILIES = {
+FAMILIES: dict[ModelType, Family] = {
     "gpt_neo": Family(gpt_neo.GPTNeoConfig, gpt_neo.GPTNeo, gpt_neo.TABLE, gpt_neo.IGNORED, "GPTNeoForCausalLM"),
     "gptj": Family(gpt_j.GPTJConfig, gpt_j.GPTJ, gpt_j.TABLE, gpt_j.IGNORED, "GPTJForCausalLM"),
     "codegen": Family(codegen.CodeGenConfig, codegen.CodeGen, codegen.TABLE, codegen.IGNORED, "CodeGenForCausalLM"),
@@ -56,6 +57,15 @@ def family_of(model_type: str | None) -> Family:
 def config_from_hf(hf: dict[str, Any]) -> DecoderConfig:
     """Read a config.json of any known family."""
     return family_of(hf.get("model_type")).config.from_hf(hf)
+
+
+def new_config(model_type: ModelType, vocab_size: int) -> DecoderConfig:
+    """A family's config of transformers' default sizes, with this vocabulary."""
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    everybodys = PretrainedConfig().to_dict()
+    hf = {k: v for k, v in CONFIG_MAPPING[model_type]().to_dict().items() if v != everybodys.get(k)}
+    return config_from_hf(hf | {"model_type": model_type, "vocab_size": vocab_size})
 
 
 def family(config: DecoderConfig) -> Family:

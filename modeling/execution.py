@@ -6,14 +6,10 @@ What is best depends on the machine, so `choose` asks it once and the choice tra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from interface.choices import Attention, AttentionKernel, Precision, Remat
 from interface.errors import UserError
 from modeling.config import DecoderConfig
-
-Precision = Literal["float32", "bfloat16"]
-Attention = Literal["plain", "blocked", "cudnn", "splash"]
-Remat = Literal["none", "dots", "block"]
 
 # Logits alive at once on an accelerator, in tokens x vocabulary rows: half a gigabyte in float32.
 LOGITS_ALIVE = 1 << 27
@@ -36,7 +32,7 @@ class Execution:
     """
 
     dtype: Precision = "float32"
-    attention: Attention = "plain"
+    attention: AttentionKernel = "plain"
     remat: Remat = "none"
     scan: bool = False
     logits_alive: int | None = None
@@ -47,7 +43,7 @@ def choose(
     config: DecoderConfig,
     dtype: Precision = "float32",
     *,
-    attention: Attention | Literal["auto"] = "auto",
+    attention: Attention = "auto",
     remat: Remat = "none",
     platform: str | None = None,
 ) -> Execution:
@@ -58,13 +54,13 @@ def choose(
     import jax
 
     platform = platform or jax.default_backend()
-    able: dict[Attention, str | None] = {
+    able: dict[AttentionKernel, str | None] = {
         "plain": None,
         "blocked": None,
         "cudnn": _why_not_cudnn(platform, dtype, config.head_size),
         "splash": None if platform == "tpu" else f"it is a TPU kernel, and this is a {platform}",
     }
-    preferred: tuple[Attention, ...] = ("splash", "cudnn", "blocked")
+    preferred: tuple[AttentionKernel, ...] = ("splash", "cudnn", "blocked")
     way = next(name for name in preferred if able[name] is None) if attention == "auto" else attention
     if (reason := able[way]) is not None:
         raise UnsupportedExecution(f"--attention {way} cannot run here: {reason}. Leave it at auto")

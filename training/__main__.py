@@ -31,6 +31,11 @@ def _read(path: str | Path, wanted: str) -> Any:
         raise UserError(f"{path} cannot be read ({error}); wanted {wanted}") from error
 
 
+def _model_named(configuration: dict[str, Any]) -> str:
+    names = ("model_name_or_path", "config_name", "model_type")
+    return next(configuration[name] for name in names if configuration.get(name))
+
+
 def report(command: MakeReport) -> None:
     from interface.files import claim
     from interface.report import Bars, Chart, Report, write_report
@@ -95,8 +100,7 @@ def report(command: MakeReport) -> None:
         path,
         Report(
             title=command.title or configuration["run_name"],
-            summary=f"{configuration['model_name_or_path'] or configuration['config_name']}, fine-tuned for "
-            f"{train[-1]['step']:,} optimizer steps",
+            summary=f"{_model_named(configuration)}, trained for {train[-1]['step']:,} optimizer steps",
             headlines=headlines,
             charts=charts,
             tables=tables,

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import data_processing
+from data_processing.row_flags import RowFlags
+from interface.choices import Attention, ModelType, Precision, Remat
 from interface.errors import UserError
 from interface.flags import as_json, flag, required
 
@@ -24,44 +26,29 @@ class BadArguments(UserError):
     """Flags that contradict each other or make no sense."""
 
 
-@dataclass(frozen=True)
-class TrainingArguments:
+@dataclass(frozen=True, kw_only=True)
+class TrainingArguments(RowFlags):
     """What both commands take."""
 
     output_dir: str = required("folder for checkpoints, metrics and the final model", "run")
 
     model_name_or_path: str | None = flag(None, "model folder or Hub id to fine-tune", "model")
-    config_name: str | None = flag(None, "config.json of a model to train from scratch", "model")
+    config_name: str | None = flag(None, "config.json, its folder or a Hub id: a new model of its sizes", "model")
+    model_type: ModelType | None = flag(
+        None, "family of a new model: of its default sizes, with a row for each token, where no --config_name is given",
+        "model",
+    )  # fmt: skip
     tokenizer_name: str | None = flag(None, "folder or Hub id of the tokenizer; default: the model's own", "model")
     revision: str | None = flag(None, "branch, tag or commit of a Hub id (of the model or --config_name)", "model")
     cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache", "model")
-    dtype: Literal["float32", "bfloat16"] = flag(
+    dtype: Precision = flag(
         "float32", "precision of matrix operands; sums, norms, softmax, loss and weights are float32", "model"
     )
 
-    dataset_name: str | None = flag(
-        None, "dataset script, dataset on the Hub or folder of one; default: data_processing/code_clippy.py", "data"
-    )
-    dataset_config_name: str | None = flag(None, "configuration of the dataset", "data")
-    data_dir: str | None = flag(None, "folder of the corpus, here or behind gs://, hf://, https://", "data")
-    train_file: str | None = flag(
-        None, "one file of rows instead of a dataset: jsonl.zst, jsonl, json, csv, txt, parquet", "data"
-    )
-    validation_file: str | None = flag(None, "the same for validation; default: a part of --train_file", "data")
-    validation_split_percentage: int = flag(
-        5, "percent of the train rows that validate, where no split is for that", "data"
-    )
-    languages: str | None = flag(None, "keep files of these languages, by their own extensions: Python,C++", "data")
-    text_column_name: str = flag("text", "column that holds the text", "data")
     block_size: int = flag(1024, "tokens a block", "data")
     max_eval_samples: int | None = flag(None, "evaluate on at most this many samples (here: blocks)", "data")
     segment_ids: bool = flag(False, "a document sees no other one in its block, and its positions start at 0", "data")
-    preprocessing_num_workers: int | None = flag(None, "tokenising processes; default: one for each core", "data")
     token_cache_dir: str = flag("~/.cache/code_clippy/tokens", "folder of token files, shared by all runs", "data")
-    cache_limit_gb: float | None = flag(
-        None, "keep at most this much of the train split's token files; they are made again when wanted", "data"
-    )
-    overwrite_cache: bool = flag(False, "tokenise again what is in token_cache_dir already", "data")
 
     do_train: bool = flag(False, "train", "run")
     do_eval: bool = flag(False, "evaluate on the validation split, at --eval_steps and at every save", "run")
@@ -98,12 +85,12 @@ class TrainingArguments:
     adam_beta2: float = flag(0.999, "AdamW's decay of the second moment", "optimization")
     adam_epsilon: float = flag(1e-8, "AdamW's epsilon", "optimization")
     weight_decay: float = flag(0.0, "weight decay, times the learning rate; never on biases and norms", "optimization")
-    remat: Literal["none", "dots", "block"] = flag(
+    remat: Remat = flag(
         "none",
         "what the backward pass computes again to save memory: nothing, all but matrix products, or whole blocks",
         "optimization",
     )
-    attention: Literal["auto", "plain", "blocked", "cudnn", "splash"] = flag(
+    attention: Attention = flag(
         "auto", "how attention is computed; auto: the fastest that the devices can", "optimization"
     )
     placement: Literal["pmap", "mesh"] = flag(
@@ -173,20 +160,27 @@ class TrainingArguments:
         self.profiled()
         if self.cache_limit_gb is not None and not self.cache_limit_gb > 0:
             raise BadArguments(f"--cache_limit_gb is {self.cache_limit_gb}; wanted more than 0, or none for no limit")
-        if bool(self.model_name_or_path) == bool(self.config_name):
+        named = [name for name in ("model_name_or_path", "config_name") if getattr(self, name)]
+        if len(named) > 1 or not (named or self.model_type):
             raise BadArguments(
-                "no model, or two: name one to fine-tune with --model_name_or_path, or one to train with --config_name"
+                "no model, or two: name one to fine-tune with --model_name_or_path, or a new one with --config_name or "
+                "--model_type"
             )
         if self.mesh and self.placement != "mesh":
             raise BadArguments(f"--mesh {self.mesh} is given with --placement {self.placement}; give --placement mesh")
-        if self.config_name and not self.tokenizer_name:
-            raise BadArguments("--config_name makes a new model; name its tokenizer with --tokenizer_name")
+        if not self.model_name_or_path and not self.tokenizer_name:
+            raise BadArguments("a new model has no tokenizer of its own; name one with --tokenizer_name")
         for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
                      "cache_dir", "token_cache_dir", "train_file", "validation_file"):  # fmt: skip
             value = getattr(self, name)
             if value:  # a shell leaves the ~ of --output_dir=~/out to us
                 object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)
         self.trackers()
+
+    @property
+    def model(self) -> str:
+        """What the flags name the model by."""
+        return str(self.model_name_or_path or self.config_name or self.model_type)
 
     def eval_limit(self) -> dict[str, int | None]:
         """What --max_eval_samples bounds, by the name of the limit on token files."""
@@ -244,7 +238,7 @@ class TrainingArguments:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StreamingArguments(TrainingArguments):
     """What run_clm_streaming_flax.py takes: a run counted in steps."""
 
@@ -267,7 +261,7 @@ class StreamingArguments(TrainingArguments):
         return self.max_steps, self.save_steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AppsArguments(TrainingArguments):
     """What run_clm_apps.py takes: a run counted in epochs."""
 
@@ -296,6 +290,11 @@ class AppsArguments(TrainingArguments):
             )
         if self.dataset_name is None:
             object.__setattr__(self, "dataset_name", str(Path(data_processing.__file__).with_name("apps.py")))
+
+    @property
+    def model(self) -> str:
+        """What the flags name the model by."""
+        return str(self.model_name_or_path or self.config_name or self.model_type)
 
     def eval_limit(self) -> dict[str, int | None]:
         return {"max_rows": self.max_eval_samples}

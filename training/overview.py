@@ -20,7 +20,7 @@ def overview(
     config = run.config
     parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
     return {
-        "model": f"{arguments.model_name_or_path or arguments.config_name} ({config.to_hf()['model_type']})",
+        "model": f"{arguments.model} ({config.to_hf()['model_type']})",
         "parameters": f"{parameters / 1e6:.2f} M",
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()}), "
         f"{arguments.dtype} operands",

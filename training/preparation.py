@@ -20,6 +20,7 @@ from interface.files import claim, lock, prepare_output, remains, write_json, wr
 from interface.progress import say
 from modeling.checkpoint import file_names, read_config, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
+from modeling.decoder import new_config
 from modeling.description import parse_mesh
 from modeling.execution import Execution, choose
 from modeling.hub import resolve
@@ -67,15 +68,15 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     rows.check(splits)
     if rows.is_pairs and not arguments.segment_ids:
         raise BadArguments("prompts and answers share blocks with others that they must not see; give --segment_ids")
-    model = arguments.model_name_or_path or arguments.config_name
-    model_dir, config = _read_model(arguments)
+    model_dir = _model_dir(arguments)
     tokenizer_dir = _tokenizer_dir(arguments, model_dir)
     tokenizer = Tokenizer.load(tokenizer_dir)
-    tokenizer.require_rows(config.vocab_size, str(model))
+    config = _read_config(arguments, model_dir, tokenizer.size)
+    tokenizer.require_rows(config.vocab_size, arguments.model)
     if arguments.block_size > config.max_position_embeddings:
         raise UnsupportedConfig(
-            f"--block_size is {arguments.block_size}; {model} has {config.max_position_embeddings} positions. "
-            f"Give --block_size {config.max_position_embeddings} or less"
+            f"--block_size is {arguments.block_size}; {arguments.model} has {config.max_position_embeddings} positions."
+            f" Give --block_size {config.max_position_embeddings} or less"
         )
 
     how = choose(config, arguments.dtype, attention=arguments.attention, remat=arguments.remat)
@@ -150,12 +151,28 @@ def _log_name(split: str) -> str:
     return f"tokenize-{split}.log"
 
 
-def _read_model(arguments: TrainingArguments) -> tuple[Path | None, DecoderConfig]:
-    """The folder of the model to fine-tune, if there is one, and the config. A Hub id is fetched here and only here."""
-    if arguments.config_name:
-        return None, read_config(arguments.config_name, arguments.revision, arguments.cache_dir)
-    model_dir = resolve(str(arguments.model_name_or_path), arguments.revision, arguments.cache_dir)
-    return model_dir, read_config(model_dir)
+def _model_dir(arguments: TrainingArguments) -> Path | None:
+    """The folder of the model to fine-tune, if there is one. A Hub id is fetched here and only here."""
+    name = arguments.model_name_or_path
+    return resolve(name, arguments.revision, arguments.cache_dir) if name else None
+
+
+def _read_config(arguments: TrainingArguments, model_dir: Path | None, num_tokens: int) -> DecoderConfig:
+    """The config of the model to fine-tune, or of a new one: the one named, or its family's with a row for each token.
+
+    Raises: BadArguments where --model_type says another family.
+    """
+    if model_dir is not None:
+        config = read_config(model_dir)
+    elif arguments.config_name:
+        config = read_config(arguments.config_name, arguments.revision, arguments.cache_dir)
+    else:
+        assert arguments.model_type, "arguments without a model are refused"
+        return new_config(arguments.model_type, num_tokens)
+    found = config.to_hf()["model_type"]
+    if arguments.model_type not in (None, found):
+        raise BadArguments(f"--model_type is {arguments.model_type}; {arguments.model} is a {found}. Leave it away")
+    return config
 
 
 def _tokenizer_dir(arguments: TrainingArguments, model_dir: Path | None) -> Path:

@@ -4,89 +4,56 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import subprocess
-import sys
-from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from interface.choices import ModelType
 from interface.flags import parse
-from tests.conftest import ROOT, command
+from modeling.decoder import FAMILIES
+from tests.conftest import ROOT, succeed
+from tests.training.recipes import APPS, STREAMING
 from training.arguments import AppsArguments, BadArguments, StreamingArguments
 
-# recipes of gpt-code-clippy's README, word for word
-STREAMING = """./run_clm_streaming_flax.py \
-    --output_dir $HOME/gpt-neo-125M-code-clippy \
-    --model_name_or_path="flax-community/gpt-neo-125M-code-clippy" \
-    --dataset_name $HOME/gpt-code-clippy/data_processing/code_clippy.py \
-    --data_dir /home/shared/code_clippy_data \
-    --text_column_name="text" \
-    --do_train --do_eval \
-    --block_size="2048" \
-    --per_device_train_batch_size="8" \
-    --per_device_eval_batch_size="16" \
-    --preprocessing_num_workers="8" \
-    --learning_rate="1e-4" \
-    --max_steps 100000 \
-    --warmup_steps 2500 \
-    --decay_steps 25000 \
-    --adam_beta1="0.9" \
-    --adam_beta2="0.95" \
-    --weight_decay="0.1" \
-    --overwrite_output_dir \
-    --logging_steps="100" \
-    --eval_steps="500" \
-    --push_to_hub="False" \
-    --report_to="all" \
-    --dtype="bfloat16" \
-    --skip_memory_metrics="True" \
-    --save_steps="500" \
-    --save_total_limit 10 \
-    --gradient_accumulation_steps 16 \
-    --report_to="wandb" \
-    --run_name="125m_1e-4lr_1024bs" \
-    --max_eval_samples 2000 \
-    --save_optimizer true"""
 
-APPS = """python run_clm_apps.py \
-    --output_dir $HOME/gpt-neo-125M-apps \
-    --model_name_or_path EleutherAI/gpt-neo-125M \
-    --dataset_name $HOME/gpt-code-clippy/data_processing/apps.py \
-    --dataset_config_name formatted \
-    --do_train --do_eval \
-    --block_size="1024" \
-    --per_device_train_batch_size="16" \
-    --per_device_eval_batch_size="16" \
-    --preprocessing_num_workers="16" \
-    --learning_rate="8e-5" \
-    --warmup_steps="800" \
-    --adam_beta1="0.9" \
-    --adam_beta2="0.98" \
-    --weight_decay="0.1" \
-    --overwrite_output_dir \
-    --num_train_epochs="5" \
-    --logging_steps="50" \
-    --eval_steps="2000" \
-    --report_to="wandb" \
-    --dtype="bfloat16" \
-    --save_strategy epoch \
-    --gradient_accumulation_steps 2"""
+@pytest.fixture
+def at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/user")
+
+
+def typed(line: str) -> list[str]:
+    """The words of a command line, as a shell reads it."""
+    done = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize(("name", "line"), [("streaming", STREAMING), ("apps", APPS)])
-def test_the_reference_command_resolves_to_its_golden_file(name, line):
-    """Typed into a shell in training/, as a user would, with --dry_run added."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", f"{line} --dry_run"], cwd=ROOT / "training",
-        env={**os.environ, "HOME": "/home/user", "PATH": path},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def test_the_reference_command_resolves_to_its_golden_file(at_home, name, line):
+    kind, words = {"streaming": (StreamingArguments, typed(line)[1:]), "apps": (AppsArguments, typed(line)[2:])}[name]
     golden = json.loads((ROOT / "tests" / "golden" / f"{name}.json").read_text())
-    assert json.loads(done.stdout) == golden
+    assert parse(kind, words, prog="x", description="").resolved() == golden
+
+
+def test_a_runs_own_configuration_is_a_file_of_flags(tmp_path):
+    """run.json, given as the one argument, is the same command again; flags after it win."""
+    arguments = parse(StreamingArguments, typed(STREAMING)[1:], prog="x", description="")
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(arguments.resolved()))
+    again = parse(StreamingArguments, [str(file)], prog="x", description="")
+    assert again.resolved() == arguments.resolved()
+    other = parse(StreamingArguments, [str(file), "--seed=7"], prog="x", description="")
+    assert other.resolved() == arguments.resolved() | {"seed": 7}
+
+
+def test_what_is_resolved_is_every_flag_and_nothing_else():
+    """Not one that holds a secret."""
+    for kind in (StreamingArguments, AppsArguments):
+        fields = {field.name for field in dataclasses.fields(kind) if not field.metadata.get("secret")}
+        assert kind(output_dir="o", model_name_or_path="m").resolved().keys() == fields
 
 
 @pytest.mark.parametrize("line", [STREAMING, APPS])
@@ -104,12 +71,38 @@ def test_the_table_of_flags_names_every_flag_with_its_default():
             assert f"| `--{field.name}` | {default} |" in table, field.name
 
 
-def test_help_is_grouped_and_imports_nothing_slow():
+COMMANDS = """
+import re, runpy, sys
+for words in ("training/run_clm_streaming_flax.py --help", "training/run_clm_apps.py --help", "training report --help",
+              "modeling describe --help", "modeling convert --help", "tokenizer_patch --help", "generation --help",
+              "tokenizer_patch train --help", "data_processing tokenize --help", "data_processing corpus --help",
+              "evaluation bits_per_byte --help"):
+    name, *sys.argv[1:] = words.split()
+    sys.argv[0] = name
+    try:
+        if name.endswith(".py"):
+            runpy.run_path(name, run_name="__main__")
+        else:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert end.code == 0, words
+    slow = {"jax", "flax", "datasets", "wandb", "torch", "orbax", "optax"} & sys.modules.keys()
+    assert not slow, (words, slow)
+assert "transformers" in sys.modules
+"""
+
+
+def test_help_of_every_command_imports_nothing_slow():
     """It answers in under two seconds because neither jax nor datasets is imported to print it."""
-    done = command("-X", "importtime", "training/run_clm_streaming_flax.py", "--help")
-    assert "optimization:" in done.stdout and "--gradient_accumulation_steps" in done.stdout
-    assert not re.search(r"\| +(jax|flax|datasets|wandb|torch|orbax)$", done.stderr, re.M)
-    assert re.search(r"\| +transformers$", done.stderr, re.M)  # the pattern finds what is imported
+    said = succeed("-c", COMMANDS)
+    streaming = said[: said.index("run_clm_apps.py")]
+    groups = re.findall(r"^(\w+):$", streaming, re.M)
+    assert sorted(groups) == sorted({"run", "model", "data", "optimization", "output", "options"})
+    assert "--gradient_accumulation_steps" in streaming[streaming.index("optimization:") :]
+
+
+def test_choices_are_those_of_the_rooms_below():
+    assert set(get_args(ModelType)) == set(FAMILIES)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +128,8 @@ def test_help_is_grouped_and_imports_nothing_slow():
         ({"decay_steps": 5, "lr_scheduler_type": "linear"}, "--decay_steps is the cosine's"),
         ({"model_name_or_path": None}, "no model, or two"),
         ({"config_name": "c.json", "tokenizer_name": "t"}, "no model, or two"),
-        ({"model_name_or_path": None, "config_name": "c.json"}, "name its tokenizer with --tokenizer_name"),
+        ({"model_name_or_path": None, "config_name": "c.json"}, "name one with --tokenizer_name"),
+        ({"model_name_or_path": None, "model_type": "gpt2"}, "name one with --tokenizer_name"),
     ],
 )
 def test_nonsense_is_refused(changes, wanted):
