@@ -80,7 +80,17 @@ def test_no_module_is_named_like_the_standard_library_or_an_installed_distributi
 def test_setup_lists_every_package():
     text = (ROOT / "setup.cfg").read_text()
     listed = text.split("packages =\n")[1].split("install_requires")[0].split()
-    assert sorted(listed) == sorted(p.parent.name for p in ROOT.glob("*/__init__.py") if p.parent.name != "tests")
+    found = [p.parent.relative_to(ROOT) for top in ROOT.glob("*/__init__.py") for p in top.parent.rglob("__init__.py")]
+    assert sorted(listed) == sorted(".".join(path.parts) for path in found if path.parts[0] != "tests")
+
+
+def test_the_sandbox_imports_the_standard_library_only():
+    for path in (ROOT / "evaluation" / "sandbox").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names), path
 
 
 def test_jax_is_capped_below_the_release_that_breaks_flax():

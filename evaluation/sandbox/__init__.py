@@ -1,0 +1,30 @@
+"""The sandbox: judges programs that nobody vouches for. Imports the standard library only.
+
+    from evaluation.sandbox import Job, Limits, Sandbox
+    with Sandbox(workers=2) as sandbox:
+        for outcome in sandbox.judge(Job(key, "evaluation.humaneval:judge", payload, Limits(3.0)) for ...):
+            outcome.key, outcome.status, outcome.detail       # "passed", "failed" or "timed out"
+
+A judge is a trusted function (Session, payload) -> (status, detail) in a process of its own; the program under test
+is in another, isolated one, and reaches the judge only by values. docs/sandbox.md says what that promises.
+"""
+
+from .errors import (
+    CandidateError,
+    CandidateGone,
+    CandidateTimeout,
+    InfrastructureFailure,
+    IsolationIneffective,
+    SandboxError,
+    SandboxUnavailable,
+)
+from .inside.codec import Array
+from .jobs import Job, Limits, Outcome
+from .pool import Sandbox
+from .session import UNSERIALIZABLE, Opaque, Session
+
+__all__ = [
+    "UNSERIALIZABLE", "Array", "CandidateError", "CandidateGone", "CandidateTimeout", "InfrastructureFailure",
+    "IsolationIneffective", "Job", "Limits", "Opaque", "Outcome", "Sandbox", "SandboxError", "SandboxUnavailable",
+    "Session",
+]  # fmt: skip

@@ -1,0 +1,175 @@
+"""bubblewrap: how the zygote of untrusted programs is started, and what to do where the system does not let it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .errors import SandboxUnavailable
+
+INSIDE = Path(__file__).parent / "inside"
+# The user that programs run as where the toolkit runs as root: files of root's are not theirs, and limits bind them.
+UNPRIVILEGED = 61001
+NOBODY = 65534  # who they are to themselves
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",  # a numpy of many threads reserves more address space than a program may have
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+_STAGE = "/tmp"  # where root lays out, in mounts that only the sandbox sees, folders that others may not reach
+
+_NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x00020000, 4096, 16384, 1 << 18
+
+
+def interpreter_folders() -> list[Path]:
+    """What Python needs here: its prefix (and /usr, in any case) and the folders of installed packages."""
+    candidates = [Path(sys.base_prefix), *map(Path, [*site.getsitepackages(), sysconfig.get_paths()["platlib"]])]
+    found: list[Path] = []
+    for folder in candidates:
+        real = folder.resolve()
+        if real.is_dir() and not any(real.is_relative_to(other) for other in (Path("/usr"), *found)):
+            found.append(real)
+    return found
+
+
+def python_command(control: int, namespaces: bool, inside: str, warm: Sequence[str]) -> list[str]:
+    """The zygote's interpreter: without site, without the current folder, `inside` and the packages on its path."""
+    paths = [str(Path(inside).parent), *sys_path_of_packages()]
+    start = f"import sys; sys.path += {paths!r}; from inside import zygote; zygote.main(sys.argv[1:])"
+    executable = os.path.realpath(sys.executable)
+    words = [executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-c", start]
+    return [*words, str(control), "yes" if namespaces else "no", os.uname().machine, *warm]
+
+
+def sys_path_of_packages() -> list[str]:
+    return sorted({os.path.realpath(path) for path in (*site.getsitepackages(), sysconfig.get_paths()["platlib"])})
+
+
+def start_zygote(control: int, errors: int, warm: Sequence[str], *, unsafe: bool) -> subprocess.Popen[bytes]:
+    """Start the zygote with an empty environment; `control` is its socket, `errors` takes what bubblewrap says."""
+    options: dict[str, object] = {
+        "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors, "pass_fds": (control,),
+        "start_new_session": True,
+    }  # fmt: skip
+    if unsafe:
+        words = python_command(control, False, str(INSIDE), warm)
+        return subprocess.Popen(words, env=ENVIRONMENT, **options)  # type: ignore[call-overload]
+    sources = {str(folder): str(folder) for folder in interpreter_folders()} | {"/sandbox/inside": str(INSIDE)}
+    prepare: Callable[[], None] | None = None
+    if os.geteuid() == 0:
+        staged = {target: f"{_STAGE}/{number}" for number, target in enumerate(sources)}
+        prepare = _Staging({staged[target]: source for target, source in sources.items()})
+        sources = staged
+    words = bubblewrap_command(sources) + python_command(control, True, "/sandbox/inside", warm)
+    return subprocess.Popen(words, env={}, preexec_fn=prepare, cwd="/", **options)  # type: ignore[call-overload]
+
+
+def bubblewrap_command(sources: dict[str, str]) -> list[str]:
+    """bubblewrap up to the command: `sources` maps folders of the sandbox to where they are now, all read-only."""
+    words = [find_bubblewrap(), "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"]
+    words += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
+    # for the zygote alone, in its own user namespace: each program gets namespaces of its own and keeps nothing of
+    # these
+    words += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
+    words += ["--ro-bind", "/usr", "/usr"]
+    for name in ("lib", "lib64", "lib32", "bin"):
+        folder = Path("/", name)
+        if folder.is_symlink():
+            words += ["--symlink", str(folder.readlink()), str(folder)]
+        elif folder.is_dir():
+            words += ["--ro-bind", str(folder), str(folder)]
+    for target, source in sources.items():
+        words += ["--ro-bind", source, target]
+    for device in DEVICES:
+        words += ["--dev-bind", device, device]
+    words += ["--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
+    for name, value in ENVIRONMENT.items():
+        words += ["--setenv", name, value]
+    return [*words, "--"]
+
+
+def find_bubblewrap() -> str:
+    path = shutil.which("bwrap")
+    if path is None:
+        raise SandboxUnavailable(
+            "bubblewrap (the program bwrap) is not installed; it isolates the code that a model writes. Install it: "
+            "sudo apt-get install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora); it needs Linux"
+        )
+    return path
+
+
+class _Staging:
+    """Runs in root's child before bubblewrap: binds folders where anybody can reach them, then stops being root."""
+
+    def __init__(self, binds: dict[str, str]) -> None:
+        self.binds = binds
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def __call__(self) -> None:
+        self.checked(self.libc.unshare(_NEW_MOUNTS))
+        self.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE)
+        # opened before _STAGE is covered, since a folder may lie in there, and after unshare: a bind wants the own
+        # mounts
+        opened = {target: os.open(source, os.O_PATH) for target, source in self.binds.items()}
+        self.mount(b"tmpfs", _STAGE.encode(), b"tmpfs", 0)
+        for target, descriptor in opened.items():
+            Path(target).mkdir()
+            self.mount(f"/proc/self/fd/{descriptor}".encode(), target.encode(), None, _BIND | _RECURSIVE)
+            os.close(descriptor)
+        os.setgroups([])
+        os.setresgid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+        os.setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+
+    def mount(self, source: bytes, target: bytes, kind: bytes | None, flags: int) -> None:
+        self.checked(self.libc.mount(source, target, kind, flags, None))
+
+    def checked(self, result: int) -> None:
+        if result:
+            said = f"laying out folders as root: {os.strerror(ctypes.get_errno())}"
+            os.write(2, said.encode())  # an exception here loses its text on the way to the parent
+            raise OSError(said)
+
+
+def unavailable(said: str, root: Path = Path("/")) -> SandboxUnavailable:
+    """The error for a bubblewrap that did not start, from what it said and what the system says of itself."""
+
+    def setting(name: str) -> str:
+        try:
+            return (root / "proc/sys" / name).read_text().strip()
+        except OSError:
+            return ""
+
+    said = " ".join(said.split()) or "nothing"
+    if setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        cause = "AppArmor keeps programs without a profile from making user namespaces (Ubuntu 23.10 and newer)"
+        cure = (
+            f"sudo cp {Path(__file__).parent / 'bwrap.apparmor'} /etc/apparmor.d/bwrap && "
+            "sudo apparmor_parser -r /etc/apparmor.d/bwrap"
+        )
+    elif setting("kernel/unprivileged_userns_clone") == "0":
+        cause, cure = "kernel.unprivileged_userns_clone is 0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    elif setting("user/max_user_namespaces") == "0":
+        cause, cure = "user.max_user_namespaces is 0", "sudo sysctl -w user.max_user_namespaces=15000"
+    elif any((root / name).exists() for name in (".dockerenv", "run/.containerenv")):
+        cause = "this container may not make namespaces (Docker's default profiles forbid it)"
+        cure = (
+            "start it with --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined, or score outside the container"
+        )
+    else:
+        cause = "the system does not let it make its namespaces"
+        cure = "see docs/sandbox.md, or score on a machine where `bwrap --unshare-all --ro-bind / / true` works"
+    return SandboxUnavailable(
+        f"the sandbox did not start: {cause}; bubblewrap said: {said}. Cure: {cure}. (--unsafe-no-sandbox runs the "
+        "code without isolation: only for programs that you trust)"
+    )

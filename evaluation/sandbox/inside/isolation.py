@@ -1,0 +1,84 @@
+"""Isolation of one program: namespaces, limits, capabilities and system calls of a process that is about to run it."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+
+from .seccomp import install
+
+NEW_MOUNTS, NEW_IPC, NEW_PIDS = 0x00020000, 0x08000000, 0x20000000
+_NO_SUID, _NO_DEVICES = 2, 4
+_PARENT_DEATH, _DROP_BOUNDING, _NO_NEW_PRIVILEGES = 1, 24, 38  # of prctl
+_NOT_DUMPABLE = 4
+_STACK_BYTES = 8 << 20
+
+libc = ctypes.CDLL(None, use_errno=True)
+_prctl, _unshare = libc.prctl, libc.unshare
+
+
+def checked(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    checked(_unshare(flags), "unshare")
+
+
+def return_to_own_pids(own: int) -> None:
+    """After unshare(NEW_PIDS) and a fork: this process' next child is of its own namespace again, `own` its pidfd."""
+    checked(libc.setns(own, NEW_PIDS), "setns")
+
+
+def die_with_parent() -> None:
+    checked(_prctl(_PARENT_DEATH, signal.SIGKILL, 0, 0, 0), "PR_SET_PDEATHSIG")
+
+
+def renounce_privileges() -> None:
+    """What the zygote and its children do without: programs that grant privileges, and capabilities through them."""
+    checked(_prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
+    for capability in range(64):
+        if _prctl(_DROP_BOUNDING, capability, 0, 0, 0):
+            break  # past the kernel's last, or there is nothing to drop for an ordinary user outside a namespace
+
+
+def confine(limits: tuple[int, ...], namespaces: bool, instructions: bytes | None) -> None:
+    """Bind this process to the limits (cpu seconds, memory, file bytes, threads), for good.
+
+    With namespaces it gets mounts and System V IPC of its own and an empty /tmp in memory, where it stands afterwards.
+    """
+    cpu_seconds, memory_bytes, file_bytes, num_threads = limits
+    die_with_parent()
+    if namespaces:
+        unshare(NEW_MOUNTS | NEW_IPC)
+        options = f"size={file_bytes},nr_inodes=1024,mode=1777".encode()
+        checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _NO_SUID | _NO_DEVICES, options), "mounting /tmp")
+        os.chdir("/tmp")
+    for which, value in (
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NPROC, num_threads),
+        (resource.RLIMIT_STACK, _STACK_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_SIGPENDING, 256),
+        (resource.RLIMIT_AS, memory_bytes),
+    ):
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+    drop_capabilities()
+    if instructions is not None:
+        install(libc, instructions)
+
+
+def drop_capabilities() -> None:
+    header = struct.pack("<Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    checked(libc.capset(header, bytes(24)), "capset")

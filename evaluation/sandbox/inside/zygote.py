@@ -1,0 +1,100 @@
+"""The zygote: a warm interpreter that forks one isolated process for each program and kills it when told.
+
+    python -m inside.zygote FD yes|no MACHINE [MODULE ...]
+
+FD is a socket of packets to the worker, `yes` where namespaces can be made here (under bubblewrap), the modules are
+imported before the first program. Requests are ("start", limits, output_bytes) with the program's channel as a
+descriptor, and ("end",): each start is followed by one end, which answers how the process ended.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import random
+import signal
+import socket
+import sys
+
+# What programs and prompts import most: a fork has them for nothing, an import costs milliseconds.
+WARM = (
+    "bisect", "cmath", "collections", "contextlib", "copy", "ctypes", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "random",
+    "re", "statistics", "string", "sys", "time", "typing", "_sitebuiltins",
+)  # fmt: skip
+KEPT_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CHANNEL = 3  # the one descriptor of a program beside the standard three, which lead to /dev/null
+
+
+def main(words: list[str]) -> None:
+    control = socket.socket(fileno=int(words[0]))
+    namespaces, machine = words[1] == "yes", words[2]
+    for name in (*WARM, *words[3:]):
+        importlib.import_module(name)
+    from . import codec, isolation, seccomp
+
+    for name in set(os.environ) - set(KEPT_VARIABLES):
+        del os.environ[name]
+    isolation.renounce_privileges()
+    instructions = seccomp.program(machine) if machine in seccomp.MACHINES else None
+    if namespaces and instructions is None:
+        raise seccomp.UnknownMachine(f"no table of system calls for {machine}")
+    own = os.pidfd_open(os.getpid())
+    nothing = os.open("/dev/null", os.O_RDWR)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    control.send(codec.encode(("ready",)))
+
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+        if not message:
+            return
+        (_, limits, output_bytes), channel = codec.decode(message), descriptors[0]
+        process, fault = 0, ""
+        try:
+            if namespaces:
+                isolation.unshare(isolation.NEW_PIDS)
+            process = os.fork()
+            if process == 0:
+                begin(channel, nothing, limits, output_bytes, namespaces, instructions)
+            if namespaces:
+                isolation.return_to_own_pids(own)
+        except OSError as error:
+            fault = str(error)
+        os.close(channel)
+        if not control.recv(4096):
+            return
+        status = cpu_seconds = 0.0
+        if process:
+            os.kill(process, signal.SIGKILL)
+            _, status, usage = os.wait4(process, 0)
+            cpu_seconds = usage.ru_utime + usage.ru_stime
+        control.send(codec.encode(("ended", fault, int(status), cpu_seconds)))
+
+
+def begin(
+    channel: int, nothing: int, limits: tuple[int, ...], output_bytes: int, namespaces: bool, instructions: bytes | None
+) -> None:
+    """Become the process of one program; never returns. Ends without a word where isolation fails: no program ran."""
+    from . import isolation, runner
+
+    try:
+        for standard in range(3):
+            os.dup2(nothing, standard)
+        channel = os.dup(channel) if channel == CHANNEL else channel
+        os.dup2(channel, CHANNEL)
+        os.closerange(CHANNEL + 1, 1 << 20)
+        if not namespaces:
+            os.setsid()
+        isolation.confine(limits, namespaces, instructions)
+        random.seed(0)
+        gc.enable()
+        runner.serve(socket.socket(fileno=CHANNEL), output_bytes)
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
