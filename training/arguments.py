@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from interface.choices import Attention, ModelType, Precision, Remat
 from interface.errors import UserError
 from interface.flags import as_json, flag, required
 
-TRACKERS = ("tensorboard", "wandb")
+TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # what each is imported as
 
 
 class BadArguments(UserError):
@@ -115,6 +116,13 @@ class TrainingArguments(RowFlags):
     report_to: str = flag(
         "none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output"
     )
+    eval_completions: int = flag(
+        3, "prompts that are completed at each evaluation, into samples.jsonl and the trackers; 0: none", "output"
+    )
+    sample_prompts: str | None = flag(
+        None, 'their file: JSON lines of {"prompt"}, or text, an empty line between prompts; default: a few of ours',
+        "output",
+    )  # fmt: skip
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
     push_to_hub: bool = flag(False, "not supported yet and refused; `hf upload OUTPUT_DIR` does it", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
@@ -138,6 +146,7 @@ class TrainingArguments(RowFlags):
         ranges = {  # name: (wanted, whether it is so); not-a-number fulfils none
             "learning_rate": ("more than 0", 0 < self.learning_rate < math.inf),
             "warmup_steps": ("0 or more", self.warmup_steps >= 0),
+            "eval_completions": ("0 (none) or more", self.eval_completions >= 0),
             "seed": ("0 or more", self.seed >= 0),
             "adam_beta1": ("0 or more and less than 1", 0 <= self.adam_beta1 < 1),
             "adam_beta2": ("0 or more and less than 1", 0 <= self.adam_beta2 < 1),
@@ -171,7 +180,7 @@ class TrainingArguments(RowFlags):
         if not self.model_name_or_path and not self.tokenizer_name:
             raise BadArguments("a new model has no tokenizer of its own; name one with --tokenizer_name")
         for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
-                     "cache_dir", "token_cache_dir", "train_file", "validation_file"):  # fmt: skip
+                     "cache_dir", "token_cache_dir", "train_file", "validation_file", "sample_prompts"):  # fmt: skip
             value = getattr(self, name)
             if value:  # a shell leaves the ~ of --output_dir=~/out to us
                 object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)
@@ -227,7 +236,14 @@ class TrainingArguments(RowFlags):
         unknown = [word for word in words if word not in (*TRACKERS, "all", "none")]
         if unknown:
             raise BadArguments(f"--report_to names {unknown[0]!r}; it takes none, all, {', '.join(TRACKERS)}")
-        return tuple(tracker for tracker in TRACKERS if "all" in words or tracker in words)
+        installed = [name for name, module in TRACKERS.items() if find_spec(module)]
+        missing = [name for name in TRACKERS if name in words and name not in installed]
+        if missing:
+            raise BadArguments(
+                f"--report_to names {missing[0]}, which is not installed; pip install {TRACKERS[missing[0]]}, or "
+                "leave it out"
+            )
+        return tuple(name for name in installed if "all" in words or name in words)
 
     def resolved(self) -> dict[str, Any]:
         """The configuration with every default filled in, as JSON values."""

@@ -72,6 +72,11 @@ def check_same_run(checkpoint: Path, identity: dict[str, Any]) -> None:
         )
 
 
+def step_of(checkpoint: Path) -> int:
+    """The optimizer steps that a checkpoint's state has behind it."""
+    return int(json.loads((checkpoint / RUN_STATE).read_text())["step"])
+
+
 def place_of(checkpoint: Path) -> dict[str, Any] | None:
     """Where in the corpus the tokens of a checkpoint's step start, for a machine that does not have them."""
     place: dict[str, Any] | None = json.loads((checkpoint / RUN_STATE).read_text()).get("tokens")

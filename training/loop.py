@@ -13,31 +13,39 @@ from interface.progress import Steps, start_table
 from modeling.checkpoint import Model, save
 from training.arguments import TrainingArguments
 from training.checkpoints import Checkpoints
+from training.completions import Completions
 from training.intervals import Intervals
 from training.metrics import MetricLog
 from training.overview import overview
 from training.preparation import Run
+from training.processes import is_primary
 from training.program import Program
 from training.stopping import Stopping
-from training.trackers import open_trackers
+from training.trackers import Trackers
 from training.validation import validator
 
 
-def train(arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int) -> Path:
+def train(
+    arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int, trackers: Trackers
+) -> Path:
     """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
 
     Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping).
     """
     with Stopping() as stopping:
-        return _train(arguments, run, schedule, max_steps, stopping)
+        return _train(arguments, run, schedule, max_steps, trackers, stopping)
 
 
 def _train(
-    arguments: TrainingArguments, run: Run, schedule: optax.Schedule, max_steps: int, stopping: Stopping
+    arguments: TrainingArguments,
+    run: Run,
+    schedule: optax.Schedule,
+    max_steps: int,
+    trackers: Trackers,
+    stopping: Stopping,
 ) -> Path:
     output_dir = Path(arguments.output_dir)
     resolved = arguments.resolved()
-    trackers = open_trackers(arguments.trackers(), output_dir, resolved["run_name"], resolved)
 
     # --- Act 1: state ------------------------------------------------------------------------------------------
     program = Program(arguments, run, schedule)
@@ -64,6 +72,10 @@ def _train(
         with_train_state=arguments.save_optimizer,
     )
     log = MetricLog(output_dir, trackers, first_step)
+    completions = Completions(
+        output_dir, run.prompts if is_primary() else (), run.tokenizer_dir, run.config,
+        dtype=run.how.dtype, seed=arguments.seed, trackers=trackers, resumed_at=first_step,
+    )  # fmt: skip
     bar = Steps(max_steps, first_step)
     intervals = Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
     done = first_step
@@ -84,6 +96,7 @@ def _train(
                 found = evaluate(state["params"])
                 if found is not None:
                     log.write({"step": done, "kind": "eval"} | found)
+                    completions.take(done, state["params"])
                 intervals.restart_clock()
             stop = stopping.asked
             if saving or stop:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import math
 import resource
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from interface.files import open_atomically
-from training.trackers import Tracker
+from training.trackers import Trackers
 
 NAME = "metrics.jsonl"
 
@@ -33,7 +32,7 @@ def read_metrics(output_dir: Path) -> list[dict[str, Any]]:
 class MetricLog:
     """Append rows to metrics.jsonl and hand them to the trackers."""
 
-    def __init__(self, output_dir: Path, trackers: Sequence[Tracker], resumed_at: int) -> None:
+    def __init__(self, output_dir: Path, trackers: Trackers, resumed_at: int) -> None:
         self._path = output_dir / NAME
         kept = [row for row in read_metrics(output_dir) if row["step"] <= resumed_at]
         with open_atomically(self._path) as file:
@@ -45,13 +44,11 @@ class MetricLog:
         finite = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
         self._file.write(json.dumps(finite) + "\n")
         self._file.flush()
-        for tracker in self._trackers:
-            tracker.log(row)
+        self._trackers.log(row)
 
     def close(self) -> None:
         self._file.close()
-        for tracker in self._trackers:
-            tracker.close()
+        self._trackers.close()
 
 
 def peak_memory(devices: list[Any]) -> dict[str, float]:

@@ -27,6 +27,7 @@ from modeling.hub import resolve
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint, place_of
+from training.completions import CODE, PROBLEMS, read_prompts
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.supply import Supply
 
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     checkpoint: Path | None
     global_batch: int
     identity: dict[str, Any]
+    prompts: tuple[str, ...] = ()  # to complete at each evaluation
     held: int | None = None  # the lock of output_dir, for as long as the run lasts
 
 
@@ -66,6 +68,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     splits = ["train", "validation"] if arguments.do_eval else ["train"]
     rows = RowSource.of(arguments)
     rows.check(splits)
+    prompts = _prompts(arguments, rows) if arguments.do_eval else ()
     if rows.is_pairs and not arguments.segment_ids:
         raise BadArguments("prompts and answers share blocks with others that they must not see; give --segment_ids")
     model_dir = _model_dir(arguments)
@@ -120,6 +123,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         checkpoint,
         global_batch,
         identity,
+        prompts,
     )
 
 
@@ -128,7 +132,7 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
     output_dir = Path(arguments.output_dir)
     held = lock(output_dir)
     logs = [_log_name(split) for split in run.supplies]
-    names = ["run.json", "metrics.jsonl", *logs, *file_names(run.config)]
+    names = ["run.json", "metrics.jsonl", "samples.jsonl", *logs, *file_names(run.config)]
     if run.checkpoint is None or run.checkpoint.resolve().parent != output_dir.resolve():
         _make_ready(arguments, output_dir, names)
     for left in remains(output_dir):
@@ -193,6 +197,13 @@ def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]
     aside = prepare_output(output_dir, *names, overwrite=overwrite)
     if aside:
         say(f"moved the earlier run in {output_dir} to {aside}")
+
+
+def _prompts(arguments: TrainingArguments, rows: RowSource) -> tuple[str, ...]:
+    """What the model is to complete at each evaluation, in the form that it is trained on."""
+    if arguments.sample_prompts:
+        return read_prompts(Path(arguments.sample_prompts))[: arguments.eval_completions]
+    return (PROBLEMS if rows.is_pairs else CODE)[: arguments.eval_completions]
 
 
 def _placement(arguments: TrainingArguments, config: DecoderConfig) -> Placement:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 from interface.progress import say
 from training.arguments import TrainingArguments
+from training.checkpoints import step_of
 from training.loop import train
 from training.preparation import Run, prepare
 from training.schedule import make_schedule
+from training.trackers import open_trackers
 
 
 def start(arguments: TrainingArguments) -> None:
@@ -18,10 +20,11 @@ def start(arguments: TrainingArguments) -> None:
         print(json.dumps(arguments.resolved(), indent=2))
         return
     run = prepare(arguments, arguments.schedule())
+    trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
     max_steps, save_steps = arguments.duration(run.global_batch, lambda: _num_blocks(run))
     output_dir = train(
         replace(arguments, save_steps=save_steps), run,
-        schedule=make_schedule(arguments.schedule(), max_steps), max_steps=max_steps,
+        schedule=make_schedule(arguments.schedule(), max_steps), max_steps=max_steps, trackers=trackers,
     )  # fmt: skip
     print(f"wrote the model, its checkpoints and metrics.jsonl to {output_dir}")
 

@@ -20,8 +20,10 @@ from safetensors.numpy import load_file
 import modeling
 from interface.errors import STOPPED, OutputNotEmpty, UserError
 from tests.conftest import ROOT, TINY, command, succeed
+from tests.training.tracker_files import read_tensorboard, read_wandb, wandb_tables
 from training.arguments import StreamingArguments
 from training.checkpoints import check_same_run, checkpoints_in, find_checkpoint
+from training.completions import read_samples
 from training.metrics import read_metrics
 from training.preparation import prepare
 
@@ -40,6 +42,7 @@ def flags(model_dir, corpus, tmp_path_factory):
         "--overwrite_output_dir", "--logging_steps=4", "--eval_steps=8", "--push_to_hub=False", "--dtype=bfloat16",
         "--skip_memory_metrics=False", "--save_steps=5", "--save_total_limit=3", "--gradient_accumulation_steps=2",
         "--max_eval_samples=23", "--save_optimizer=true", "--run_name=tiny", "--token_cache_dir", cache,
+        "--eval_completions=0",
     ]  # fmt: skip
 
 
@@ -47,7 +50,7 @@ def flags(model_dir, corpus, tmp_path_factory):
 def whole(flags, tmp_path_factory):
     """20 steps without a break, with both trackers."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    said = succeed(SCRIPT, *flags, "--output_dir", folder, "--report_to=all")
+    said = succeed(SCRIPT, *flags, "--output_dir", folder, "--report_to=all", "--eval_completions=2")
     return folder, said
 
 
@@ -109,15 +112,22 @@ def test_metrics_hold_each_interval_and_evaluation_once(whole):
     assert train[-1]["peak_host_gb"] > 0
 
 
-def test_both_trackers_got_the_same_numbers(whole):
+def test_both_trackers_got_every_number_and_every_sample(whole):
     folder, _ = whole
-    events = list((folder / "tensorboard").glob("events.out.tfevents.*"))
-    assert len(events) == 1 and events[0].stat().st_size > 500
-    assert b"train_loss" in events[0].read_bytes() and b"eval_perplexity" in events[0].read_bytes()
-    runs = list((folder / "wandb").glob("offline-run-*/*.wandb"))
-    run_id = (folder / "wandb_run_id.txt").read_text()
-    assert len(runs) == 1 and run_id in runs[0].name
-    assert b"train_loss" in runs[0].read_bytes()
+    (run,) = (folder / "wandb").glob("offline-run-*")
+    assert run.name.endswith((folder / "wandb_run_id.txt").read_text())
+    rows = read_metrics(folder)
+    for kind in ("train", "eval"):
+        wanted = [(row["step"], pytest.approx(row["loss"])) for row in rows if row["kind"] == kind]
+        assert read_tensorboard(folder / "tensorboard")[f"{kind}_loss"] == wanted
+        assert read_wandb(run)[f"{kind}_loss"] == wanted
+    samples = read_samples(folder)
+    steps = [row["step"] for row in rows if row["kind"] == "eval"]
+    assert [row["step"] for row in samples] == [step for step in steps for _ in range(2)]
+    texts = read_tensorboard(folder / "tensorboard")["samples/0/text_summary"]
+    assert [step for step, _ in texts] == steps and samples[0]["completion"].split("\n")[0] in texts[0][1]
+    tables = sorted(row for table in wandb_tables(run) for row in table["data"])
+    assert tables == sorted([row["step"], row["prompt"], row["completion"]] for row in samples)
 
 
 def kill_when(words: list[object], due: Callable[[float], bool]) -> bool:

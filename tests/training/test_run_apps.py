@@ -41,7 +41,7 @@ def flags(tokenizer_dir, data_dir, tmp_path_factory):
         "--per_device_eval_batch_size=3", "--preprocessing_num_workers=1", "--learning_rate=1e-2", "--warmup_steps=3",
         "--adam_beta1=0.9", "--adam_beta2=0.98", "--weight_decay=0.1", "--overwrite_output_dir", "--logging_steps=2",
         "--eval_steps=2000", "--dtype=bfloat16", "--gradient_accumulation_steps=2",
-        "--token_cache_dir", folder / "cache",
+        "--token_cache_dir", folder / "cache", "--eval_completions=0",
     ]  # fmt: skip
 
 
