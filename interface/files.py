@@ -162,12 +162,16 @@ def prepare_output(output_dir: Path, *names: str, overwrite: bool) -> Path | Non
             "give another --output_dir, or move that file away"
         )
     output_dir.mkdir(parents=True, exist_ok=True)
-    aside = None
-    if ours:
-        numbers = [int(name[9:]) for name in found if name.startswith("previous-") and name[9:].isdigit()]
-        aside = output_dir / f"previous-{1 + max(numbers, default=0)}"
-        aside.mkdir()
-        for name in [*ours, WRITTEN]:
-            (output_dir / name).rename(aside / name)
+    aside = move_aside(output_dir, *ours, WRITTEN) if ours else None
     claim(output_dir, *names)
+    return aside
+
+
+def move_aside(output_dir: Path, *names: str) -> Path:
+    """Move what lies directly inside `output_dir` to its next `previous-N/`, which is returned."""
+    numbers = [int(path.name[9:]) for path in output_dir.glob("previous-*") if path.name[9:].isdigit()]
+    aside = output_dir / f"previous-{1 + max(numbers, default=0)}"
+    aside.mkdir()
+    for name in names:
+        (output_dir / name).rename(aside / name)
     return aside

@@ -19,6 +19,7 @@ from data_processing.row_flags import RowFlags
 from interface.choices import Attention, ModelType, Precision, Remat
 from interface.errors import UserError
 from interface.flags import as_json, flag, required
+from training.saves import Due, epoch_ends, every, never
 
 TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # what each is imported as
 
@@ -59,6 +60,10 @@ class TrainingArguments(RowFlags):
     resume_from_checkpoint: str | None = flag(
         None, "auto: go on from the newest checkpoint in output_dir; or a checkpoint's folder", "run"
     )
+    allow_changes: str | None = flag(
+        None, "go on from a checkpoint although these differ from it: a comma list of the names that a refusal gives",
+        "run",
+    )  # fmt: skip
     seed: int = flag(42, "seed of the order of blocks and of new weights", "run")
     dry_run: bool = flag(False, "print the resolved configuration and stop", "run")
 
@@ -111,7 +116,15 @@ class TrainingArguments(RowFlags):
     logging_steps: int = flag(100, "optimizer steps between two lines of metrics", "output")
     eval_steps: int | None = flag(None, "optimizer steps between evaluations; default: --save_steps", "output")
     save_steps: int = flag(500, "optimizer steps between checkpoints", "output")
-    save_total_limit: int | None = flag(None, "keep this many of the newest checkpoints; default: all", "output")
+    save_strategy: Literal["steps", "epoch", "no"] = flag(
+        "steps", "a checkpoint every --save_steps, at the end of every epoch, or at the end of the run alone", "output"
+    )
+    save_total_limit: int | None = flag(
+        None, "keep this many of the newest checkpoints, and the best by loss on validation; default: all", "output"
+    )
+    load_best_model_at_end: bool = flag(
+        False, "leave the best checkpoint's model in output_dir, by loss on validation, not the last one's", "output"
+    )
     save_optimizer: bool = flag(True, "write the optimizer's state too, without which a run cannot go on", "output")
     report_to: str = flag(
         "none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output"
@@ -211,8 +224,8 @@ class TrainingArguments(RowFlags):
         to_the_end = self.lr_scheduler_type != "constant" and not self.decay_steps
         return numbers | (self.length() if by_ratio or to_the_end else {})
 
-    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
-        """The run's optimizer steps, and how many lie between two checkpoints.
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, Due]:
+        """The run's optimizer steps, and after which of them a checkpoint is due.
 
         `num_blocks`, the blocks of an epoch, is only known after the whole split is tokenised.
         """
@@ -229,6 +242,10 @@ class TrainingArguments(RowFlags):
                 f"--profile_steps is {self.profile_steps!r}; wanted A:B, the first and the last step to trace, from 1"
             )
         return first, last
+
+    def changes_allowed(self) -> list[str]:
+        """The names that --allow_changes lists."""
+        return (self.allow_changes or "").replace(",", " ").split()
 
     def trackers(self) -> tuple[str, ...]:
         """The trackers that --report_to names, in TRACKERS' order."""
@@ -264,6 +281,13 @@ class StreamingArguments(TrainingArguments):
         super().__post_init__()
         if self.max_steps < 1:
             raise BadArguments(f"--max_steps is {self.max_steps}; wanted at least 1")
+        if self.save_strategy == "epoch":
+            raise BadArguments(
+                "--save_strategy epoch: a run counted in steps starts before anybody knows where an epoch ends; give "
+                "--save_strategy steps with --save_steps, or use run_clm_apps.py, which counts in epochs"
+            )
+        if self.load_best_model_at_end and not self.do_eval:
+            raise BadArguments("--load_best_model_at_end is by the loss on the validation split; give --do_eval")
 
     def resolved(self) -> dict[str, Any]:
         warmup_steps = self.warmup_steps or math.ceil(self.warmup_ratio * self.max_steps)
@@ -273,8 +297,8 @@ class StreamingArguments(TrainingArguments):
     def length(self) -> dict[str, float]:
         return {"max_steps": self.max_steps}
 
-    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
-        return self.max_steps, self.save_steps
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, Due]:
+        return self.max_steps, never if self.save_strategy == "no" else every(self.save_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,8 +316,8 @@ class AppsArguments(TrainingArguments):
         "optimization",
     )  # fmt: skip
     num_train_epochs: float = flag(3.0, "passes over the training data", "optimization")
-    save_strategy: Literal["steps", "epoch", "no"] = flag(
-        "steps", "write a checkpoint every --save_steps, at the end of every epoch, or never", "output"
+    load_best_model_at_end: bool = flag(
+        True, "leave the best checkpoint's model in output_dir, by loss on validation, not the last one's", "output"
     )
 
     def __post_init__(self) -> None:
@@ -318,11 +342,10 @@ class AppsArguments(TrainingArguments):
     def length(self) -> dict[str, float]:
         return {"num_train_epochs": self.num_train_epochs}
 
-    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, int]:
+    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, Due]:
         blocks = num_blocks()
-        epoch = self.steps_of_epochs(1, blocks, global_batch)
-        max_steps = self.steps_of_epochs(self.num_train_epochs, blocks, global_batch)
-        return max_steps, {"steps": self.save_steps, "epoch": epoch, "no": max_steps}[self.save_strategy]
+        due = {"steps": every(self.save_steps), "epoch": epoch_ends(blocks, global_batch), "no": never}
+        return self.steps_of_epochs(self.num_train_epochs, blocks, global_batch), due[self.save_strategy]
 
     def steps_of_epochs(self, num_epochs: float, num_blocks: int, global_batch: int) -> int:
         """The optimizer step that ends so many passes over the blocks; the last one is filled up from the next pass."""

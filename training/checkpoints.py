@@ -1,29 +1,34 @@
 """Checkpoints of a run: `output_dir/ckpt-N/`, whole whenever it has that name.
 
     ckpt-N/config.json, model.safetensors, tokenizer...   the model in Hugging Face's layout
-    ckpt-N/train_state/                                   params, optimizer state, step (Orbax)
-    ckpt-N/run_state.json                                 step, what the run depends on, its configuration, and where
-                                                          in the corpus the step's tokens start
+    ckpt-N/train_state/                                   params, optimizer state, step (training.train_state)
+    ckpt-N/run_state.json                                 step, loss on the validation split, what the run depends on,
+                                                          its configuration, where in the corpus the step's tokens
+                                                          start, and each file's size and checksum
 
-Each is written beside, in the background, and renamed. Rotation renames before it deletes.
+training.checkpoint_writer writes them; here they are found, judged and read.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 import re
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from interface.errors import UserError
-from interface.files import claim, remove_tree, sync_folder, sync_tree, write_json
-from modeling.checkpoint import Model, save
-from modeling.config import DecoderConfig
+from interface.files import write_json
+from interface.progress import say
+from training.integrity import fault_in
+from training.processes import is_primary
+from training.train_state import restore_state
 
 RUN_STATE = "run_state.json"
 TRAIN_STATE = "train_state"
@@ -34,145 +39,158 @@ class ResumeRefused(UserError):
 
 
 def checkpoints_in(output_dir: Path) -> list[Path]:
-    """The whole checkpoints of a run, oldest first."""
+    """The checkpoints of a run, oldest first; whole when they got their names, which `fault_of` asks again."""
     found = [p for p in Path(output_dir).glob("ckpt-*") if re.fullmatch(r"ckpt-\d+", p.name)]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+    return sorted(found, key=number_of)
+
+
+def number_of(checkpoint: Path) -> int:
+    """The optimizer step that a checkpoint of an output_dir is named for, whatever is in it."""
+    return int(checkpoint.name.split("-")[1])
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer steps that a checkpoint's state has behind it, whatever its name is."""
+    return int(run_state_of(checkpoint)["step"])
+
+
+def run_state_of(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says about its run."""
+    state: dict[str, Any] = json.loads((checkpoint / RUN_STATE).read_text())
+    return state
+
+
+def place_of(checkpoint: Path) -> dict[str, Any] | None:
+    """Where in the corpus the tokens of a checkpoint's step start, for a machine that does not have them."""
+    place: dict[str, Any] | None = run_state_of(checkpoint)["tokens"]
+    return place
+
+
+def eval_loss_of(checkpoint: Path) -> float | None:
+    """A checkpoint's loss on the validation split; None where there was no evaluation, or it was not finite."""
+    try:
+        loss: float | None = run_state_of(checkpoint)["eval_loss"]
+    except (OSError, ValueError, KeyError):  # broken: it is no candidate for anything
+        return None
+    return loss
+
+
+def note_eval_loss(checkpoint: Path, loss: float) -> None:
+    """Record an evaluation that a signal had cut off before the checkpoint was written."""
+    write_json(checkpoint / RUN_STATE, run_state_of(checkpoint) | {"eval_loss": finite(loss)})
+
+
+def finite(loss: float | None) -> float | None:
+    return loss if loss is not None and math.isfinite(loss) else None
+
+
+def best_of(checkpoints: Sequence[Path]) -> Path | None:
+    """The checkpoint of the least loss on the validation split, the earliest of equals; None where none has one."""
+    scored = [(loss, number_of(path), path) for path in checkpoints if (loss := eval_loss_of(path)) is not None]
+    return min(scored)[-1] if scored else None
+
+
+def fault_of(checkpoint: Path, names: Sequence[str] | None = None) -> str | None:
+    """What keeps a checkpoint, or only these of its files, from being whole; None where nothing does."""
+    try:
+        recorded = run_state_of(checkpoint)["files"]
+    except (OSError, ValueError) as error:
+        return f"{RUN_STATE} cannot be read: {error}"
+    except KeyError:
+        return f"{RUN_STATE} lists no files"
+    return fault_in(checkpoint, recorded, names)
 
 
 def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
-    """The checkpoint to go on from: a folder by name, or with "auto" the newest that holds a train state, if any.
+    """The checkpoint to go on from: a folder by name, or with "auto" the newest whole one with a train state, if any.
 
-    Raises: ResumeRefused where a folder was named and is no such checkpoint.
+    Process 0 decides for all.  Raises: ResumeRefused where a folder was named and is no such checkpoint, or where
+    there are checkpoints and none is whole.
     """
-    if wanted == "auto":
-        usable = [path for path in checkpoints_in(output_dir) if (path / TRAIN_STATE).is_dir()]
-        return usable[-1] if usable else None
-    path = Path(wanted).expanduser()
+    found: Path | None = None
+    failure: ResumeRefused | None = None
+    if is_primary():
+        try:
+            found = _newest(output_dir) if wanted == "auto" else _named(Path(wanted).expanduser())
+        except ResumeRefused as error:
+            failure = error
+    decided = _from_primary(-2 if failure else -1 if found is None else number_of(found) if wanted == "auto" else 0)
+    if failure or decided == -2:
+        raise failure or ResumeRefused("process 0 found no checkpoint to go on from; what it said tells why")
+    if wanted != "auto":
+        return Path(wanted).expanduser()
+    return output_dir / f"ckpt-{decided}" if decided >= 0 else None
+
+
+def _from_primary(number: int) -> int:
+    return int(multihost_utils.broadcast_one_to_all(np.int32(number))) if jax.process_count() > 1 else number
+
+
+def _newest(output_dir: Path) -> Path | None:
+    broken = []
+    for path in reversed(checkpoints_in(output_dir)):
+        fault = fault_of(path)
+        if fault:
+            broken.append(f"{path.name} is broken ({fault})")
+        elif (path / TRAIN_STATE).is_dir():
+            if broken:
+                say(f"{'; '.join(broken)}: going on from {path.name}")
+            return path
+    if broken:
+        raise ResumeRefused(
+            f"{output_dir} holds no whole checkpoint with a train state: {'; '.join(broken)}. Bring one back, or start "
+            "again with --overwrite_output_dir and without --resume_from_checkpoint"
+        )
+    return None
+
+
+def _named(path: Path) -> Path:
     if not (path / TRAIN_STATE).is_dir() or not (path / RUN_STATE).is_file():
         raise ResumeRefused(
             f"{path} holds no {TRAIN_STATE}/ and {RUN_STATE}; wanted a ckpt-N folder that was written with "
             "--save_optimizer true, or auto"
         )
+    if fault := fault_of(path):
+        raise ResumeRefused(f"{path} is broken ({fault}); name another checkpoint, or give auto")
     return path
 
 
-def check_same_run(checkpoint: Path, identity: dict[str, Any]) -> None:
-    """Refuse a checkpoint of another run, naming every difference.  Raises: ResumeRefused."""
-    saved = json.loads((checkpoint / RUN_STATE).read_text())["identity"]
+def check_same_run(checkpoint: Path, identity: dict[str, Any], allowed: Sequence[str] = ()) -> None:
+    """Refuse a checkpoint of another run, naming every difference that is not allowed.  Raises: ResumeRefused."""
+    saved = run_state_of(checkpoint)["identity"]
     wanted = json.loads(json.dumps(identity))
-    differing = [
-        f"{name} was {saved.get(name)!r}, is now {wanted.get(name)!r}"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name) and name != "shards"  # the batches do not depend on them
-    ]
-    if differing:
+    names = sorted((saved.keys() | wanted.keys()) - {"shards"})  # the batches do not depend on them
+    for name in allowed:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise ResumeRefused(
+                f"--allow_changes names {name!r}, on which no run depends; "
+                + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}")
+            )
+    differing = {
+        name: f"{name} was {saved.get(name)!r}, is now {wanted.get(name)!r}"
+        for name in names
+        if saved.get(name) != wanted.get(name)
+    }
+    refused = [name for name in differing if name not in allowed]
+    if refused:
         raise ResumeRefused(
-            f"{checkpoint} is of another run: {'; '.join(differing)}. Give the flags that it was made with, "
-            "or another --output_dir"
+            f"{checkpoint} is of another run: {'; '.join(differing[name] for name in refused)}. Give the flags that it "
+            f"was made with, or another --output_dir; --allow_changes {','.join(differing)} goes on all the same"
         )
-
-
-def step_of(checkpoint: Path) -> int:
-    """The optimizer steps that a checkpoint's state has behind it."""
-    return int(json.loads((checkpoint / RUN_STATE).read_text())["step"])
-
-
-def place_of(checkpoint: Path) -> dict[str, Any] | None:
-    """Where in the corpus the tokens of a checkpoint's step start, for a machine that does not have them."""
-    place: dict[str, Any] | None = json.loads((checkpoint / RUN_STATE).read_text()).get("tokens")
-    return place
+    for said in differing.values():
+        say(f"going on from {checkpoint.name} although {said}")
 
 
 def restore(checkpoint: Path, abstract_state: Any) -> Any:
     """Read a train state into the shapes, types and places of `abstract_state`.  Raises: ResumeRefused."""
-    with ocp.StandardCheckpointer() as reader:
-        try:
-            return reader.restore((checkpoint / TRAIN_STATE).absolute(), abstract_state)
-        except Exception as error:  # Orbax raises many kinds for a file that is cut short
-            cause = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ResumeRefused(
-                f"{checkpoint / TRAIN_STATE} cannot be read ({cause}); remove {checkpoint} to go on from the "
-                "checkpoint before it"
-            ) from error
-
-
-class Checkpoints:
-    """Writer of a run's checkpoints: `save` returns once the state is copied, the disk is written behind it."""
-
-    def __init__(
-        self,
-        output_dir: Path,
-        *,
-        config: DecoderConfig,
-        tokenizer_dir: Path,
-        eos_token_id: int,
-        identity: dict[str, Any],
-        resolved: dict[str, Any],
-        keep: int | None,
-        with_train_state: bool,
-    ) -> None:
-        self._output_dir = output_dir
-        self._config = config
-        self._tokenizer_dir = tokenizer_dir
-        self._eos_token_id = eos_token_id
-        self._identity = identity
-        self._resolved = resolved
-        self._keep = keep
-        self._with_train_state = with_train_state
-        self._orbax = ocp.StandardCheckpointer()
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
-
-    def save(self, step: int, state: Any, tokens: dict[str, Any] | None = None) -> Path:
-        """Start to write ckpt-`step`; waits for the one before. Raises what went wrong with that one.
-
-        `tokens` is where in the corpus this step's tokens start.
-        """
-        self.wait()
-        name = f"ckpt-{step}"
-        claim(self._output_dir, name)
-        partial = self._output_dir / f".{name}.partial"
-        remove_tree(partial)
-        partial.mkdir()
-        params = jax.tree.map(
-            lambda leaf: np.array(leaf, copy=True), state["params"]
-        )  # the next step reuses its memory
-        if self._with_train_state:
-            self._orbax.save((partial / TRAIN_STATE).absolute(), state)  # copies, then writes in the background
-        self._thread = threading.Thread(target=self._finish, args=(step, partial, params, tokens), name="checkpoint")
-        self._thread.start()
-        return self._output_dir / name
-
-    def _finish(self, step: int, partial: Path, params: Any, tokens: dict[str, Any] | None) -> None:
-        try:
-            save(
-                partial,
-                Model(self._config, params),
-                tokenizer_dir=self._tokenizer_dir,
-                eos_token_id=self._eos_token_id,
-            )
-            about = {"identity": self._identity, "configuration": self._resolved}
-            write_json(partial / RUN_STATE, {"step": step, **about, "tokens": tokens})
-            self._orbax.wait_until_finished()
-            sync_tree(partial)
-            final = self._output_dir / f"ckpt-{step}"
-            remove_tree(final)
-            partial.rename(final)
-            sync_folder(self._output_dir)
-            for old in checkpoints_in(self._output_dir)[: -self._keep] if self._keep else []:
-                remove_tree(old)
-        except BaseException as error:
-            self._failure = error
-
-    def wait(self) -> None:
-        """Wait until what was started is on disk. Raises what went wrong."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-
-    def close(self) -> None:
-        self.wait()
-        self._orbax.close()
+    try:
+        state = restore_state(checkpoint / TRAIN_STATE, abstract_state)
+    except Exception as error:  # Orbax raises many kinds
+        cause = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ResumeRefused(
+            f"{checkpoint / TRAIN_STATE} does not fit this run or this release ({cause}); give the flags and the "
+            "versions that it was made with, or another checkpoint"
+        ) from error
+    jax.block_until_ready(state)
+    return state

@@ -5,35 +5,37 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-import jax
 import optax
 
 from interface.errors import Stopped
 from interface.progress import Steps, start_table
-from modeling.checkpoint import Model, save
+from modeling.checkpoint import file_names
 from training.arguments import TrainingArguments
-from training.checkpoints import Checkpoints
+from training.checkpoint_writer import Checkpoints
 from training.completions import Completions
+from training.export import export
 from training.intervals import Intervals
 from training.metrics import MetricLog
 from training.overview import overview
 from training.preparation import Run
 from training.processes import is_primary
 from training.program import Program
+from training.saves import Due
 from training.stopping import Stopping
 from training.trackers import Trackers
 from training.validation import validator
 
 
 def train(
-    arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int, trackers: Trackers
+    arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int, saves: Due, trackers: Trackers
 ) -> Path:
     """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
 
+    `saves` tells after which steps a checkpoint is due; the last step's always is.
     Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping).
     """
     with Stopping() as stopping:
-        return _train(arguments, run, schedule, max_steps, trackers, stopping)
+        return _train(arguments, run, schedule, max_steps, saves, trackers, stopping)
 
 
 def _train(
@@ -41,6 +43,7 @@ def _train(
     run: Run,
     schedule: optax.Schedule,
     max_steps: int,
+    saves: Due,
     trackers: Trackers,
     stopping: Stopping,
 ) -> Path:
@@ -83,6 +86,7 @@ def _train(
         for close in (checkpoints.close, log.close, bar.close):  # called from last to first, whatever happens
             stack.callback(close)
         stack.enter_context(stopping.saving_first())
+        last = run.checkpoint
         for step in range(first_step, max_steps):
             state, metrics = compiled(state, program.batch(step))
             done = step + 1
@@ -90,21 +94,26 @@ def _train(
             bar.advance()
             if done % arguments.logging_steps == 0 or done == max_steps:
                 intervals.close(done)
-            saving = done % arguments.save_steps == 0 or done == max_steps
+            saving = saves(done) or done == max_steps
+            eval_loss = None
             if evaluate and not stopping.asked and (saving or done % resolved["eval_steps"] == 0):
                 intervals.flush()
                 found = evaluate(state["params"])
                 if found is not None:
                     log.write({"step": done, "kind": "eval"} | found)
+                    eval_loss = found["loss"]
                     completions.take(done, state["params"])
                 intervals.restart_clock()
+            checkpoints.check()
             stop = stopping.asked
             if saving or stop:
                 intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
-                checkpoints.save(done, state, run.supplies["train"].files.place_of(program.blocks.window_of(step)))
+                place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
+                last = checkpoints.save(done, state, place, eval_loss=eval_loss)
             if stop:
                 break
         intervals.flush()
+        checkpoints.wait()
     if stopping.asked and done < max_steps:
         raise Stopped(
             f"stopped at step {done} of {max_steps}, saved in {output_dir / f'ckpt-{done}'}; the same command with "
@@ -112,8 +121,7 @@ def _train(
         )
 
     # --- Act 4: publish ----------------------------------------------------------------------------------------
-    save(
-        output_dir, Model(run.config, jax.device_get(state["params"])),
-        tokenizer_dir=run.tokenizer_dir, eos_token_id=run.eos_token_id,
-    )  # fmt: skip
+    assert last is not None, "the last step is always saved"
+    if is_primary():
+        export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
     return output_dir

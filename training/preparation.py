@@ -16,7 +16,7 @@ import jax
 
 from data_processing.row_source import RowSource
 from data_processing.token_files import Identity
-from interface.files import claim, lock, prepare_output, remains, write_json, written
+from interface.files import claim, lock, move_aside, prepare_output, remains, write_json, written
 from interface.progress import say
 from modeling.checkpoint import file_names, read_config, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
@@ -26,8 +26,17 @@ from modeling.execution import Execution, choose
 from modeling.hub import resolve
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
-from training.checkpoints import RUN_STATE, check_same_run, checkpoints_in, find_checkpoint, place_of
+from training.checkpoints import (
+    check_same_run,
+    checkpoints_in,
+    find_checkpoint,
+    number_of,
+    place_of,
+    run_state_of,
+    step_of,
+)
 from training.completions import CODE, PROBLEMS, read_prompts
+from training.export import NAME as EXPORTED
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.supply import Supply
 
@@ -111,7 +120,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     batch = {"global_batch": global_batch, "shards": placement.num_shards}
     identity = _identity(arguments, config, model_dir, tokens, schedule) | batch
     if checkpoint is not None:
-        check_same_run(checkpoint, identity)
+        check_same_run(checkpoint, identity, arguments.changes_allowed())
     return Run(
         config,
         how,
@@ -132,9 +141,11 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
     output_dir = Path(arguments.output_dir)
     held = lock(output_dir)
     logs = [_log_name(split) for split in run.supplies]
-    names = ["run.json", "metrics.jsonl", "samples.jsonl", *logs, *file_names(run.config)]
+    names = ["run.json", "metrics.jsonl", "samples.jsonl", EXPORTED, *logs, *file_names(run.config)]
     if run.checkpoint is None or run.checkpoint.resolve().parent != output_dir.resolve():
         _make_ready(arguments, output_dir, names)
+    elif later := [path.name for path in checkpoints_in(output_dir) if number_of(path) > step_of(run.checkpoint)]:
+        say(f"moved {', '.join(later)}, of the way not taken, to {move_aside(output_dir, *later)}")
     for left in remains(output_dir):
         if left.suffix == ".deleted":
             shutil.rmtree(left, ignore_errors=True)
@@ -220,7 +231,7 @@ def _global_batch(arguments: TrainingArguments, shards: int, checkpoint: Path | 
     asked = arguments.per_device_train_batch_size * shards * arguments.gradient_accumulation_steps
     if checkpoint is None:
         return asked
-    saved = json.loads((checkpoint / RUN_STATE).read_text())["identity"]
+    saved = run_state_of(checkpoint)["identity"]
     if saved["shards"] == shards or saved["global_batch"] == asked:
         return asked
     kept: int = saved["global_batch"]

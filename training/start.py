@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from interface.progress import say
 from training.arguments import TrainingArguments
@@ -21,11 +20,9 @@ def start(arguments: TrainingArguments) -> None:
         return
     run = prepare(arguments, arguments.schedule())
     trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
-    max_steps, save_steps = arguments.duration(run.global_batch, lambda: _num_blocks(run))
-    output_dir = train(
-        replace(arguments, save_steps=save_steps), run,
-        schedule=make_schedule(arguments.schedule(), max_steps), max_steps=max_steps, trackers=trackers,
-    )  # fmt: skip
+    max_steps, saves = arguments.duration(run.global_batch, lambda: _num_blocks(run))
+    schedule = make_schedule(arguments.schedule(), max_steps)
+    output_dir = train(arguments, run, schedule=schedule, max_steps=max_steps, saves=saves, trackers=trackers)
     print(f"wrote the model, its checkpoints and metrics.jsonl to {output_dir}")
 
 

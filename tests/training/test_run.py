@@ -390,16 +390,6 @@ def test_a_broken_shard_ends_the_run_with_one_line_and_keeps_what_was_written(fl
     assert "tokenising the train split failed" in done.stderr and "breaks off after line" in done.stderr
 
 
-def test_a_checkpoint_that_is_cut_short_is_named_with_what_to_do(whole, flags, tmp_path):
-    folder = tmp_path / "out"
-    shutil.copytree(whole[0], folder)
-    for path in (folder / "ckpt-20" / "train_state").rglob("*"):
-        if path.is_file() and path.stat().st_size > 1000:
-            path.write_bytes(path.read_bytes()[:100])
-    done = command(SCRIPT, *flags, "--output_dir", folder, "--resume_from_checkpoint=auto")
-    assert done.returncode == 2 and "remove" in done.stderr and "ckpt-20" in done.stderr
-
-
 def test_weights_round_trip_through_a_checkpoint(whole):
     tensors = load_file(whole[0] / "ckpt-20" / "model.safetensors")
     model = modeling.load(whole[0] / "ckpt-20")

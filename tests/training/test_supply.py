@@ -21,7 +21,8 @@ from interface.errors import UserError
 from tests.conftest import TINY, succeed
 from tokenizer_patch import Tokenizer
 from training.arguments import BadArguments, StreamingArguments
-from training.checkpoints import Checkpoints, checkpoints_in, find_checkpoint, place_of, restore
+from training.checkpoint_writer import Checkpoints
+from training.checkpoints import checkpoints_in, find_checkpoint, place_of, restore
 from training.metrics import read_metrics
 from training.placement import DataParallel
 from training.preparation import prepare
