@@ -1,67 +1,126 @@
-"""Intervals: means over logging intervals, written one interval late so that logging never waits for a step."""
+"""Intervals: means over logging intervals, written one interval late so that training never waits for a line.
+
+A thread waits for the last step of each interval and notes when it was done. Nobody else asks the devices for anything
+between two evaluations.
+"""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import jax
+import optax
 
 from interface.progress import Steps, say
+from modeling.cost import training_flops
 from training.arguments import TrainingArguments
-from training.metrics import MetricLog, peak_memory
+from training.metrics import MetricLog, loss_metrics, peak_memory
+from training.peak import peak_flops
+from training.preparation import Run
+from training.skips import Skips, was_skipped
+
+Values = tuple[list[dict[str, Any]], Any, float]  # each step's metrics, the parameters' norm, when they were there
+
+
+class _Interval(NamedTuple):
+    step: int  # the last one
+    values: Future[Values]
+    waited: float  # seconds for batches
+    paused: float  # seconds that were no training
 
 
 class Intervals:
     """The metrics of the steps since the last line, and the line that waits to be written."""
 
-    def __init__(self, log: MetricLog, bar: Steps, tokens_a_step: int, arguments: TrainingArguments) -> None:
+    def __init__(self, arguments: TrainingArguments, run: Run, log: MetricLog, bar: Steps) -> None:
         self._log = log
         self._bar = bar
-        self._tokens_a_step = tokens_a_step
         self._arguments = arguments
+        self._tokens_a_step = run.global_batch * arguments.block_size
+        self._flops_a_token = training_flops(run.config, arguments.block_size)
+        self._peak = peak_flops(jax.devices(), arguments.peak_tflops)
+        self._skips = Skips(arguments.max_skipped_steps)
+        self._norm = jax.jit(optax.tree.norm)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._open: list[dict[str, jax.Array]] = []
-        self._closed: tuple[int, list[dict[str, jax.Array]]] | None = None
-        self._mark = time.monotonic()
+        self._waited = self._paused = 0.0
+        self._closed: _Interval | None = None
+        self._mark = time.monotonic()  # when the last step of the interval before was done
 
     def add(self, metrics: dict[str, jax.Array]) -> None:
+        """Take note of a step that was just started."""
         self._open.append(metrics)
 
-    def close(self, step: int) -> None:
-        """End the interval at `step`; write the one before."""
-        self.flush()
-        if self._open:
-            self._closed = (step, self._open)
-            self._open = []
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the time that the loop waits for a batch."""
+        started = time.monotonic()
+        yield
+        self._waited += time.monotonic() - started
 
-    def restart_clock(self) -> None:
-        """Leave out of the pace what was no training."""
-        self._mark = time.monotonic()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Around what is no training and is left out of the pace; waits for the steps before.  Raises: Diverged."""
+        self.flush()
+        jax.block_until_ready(self._open)
+        started = time.monotonic()
+        yield
+        self._paused += time.monotonic() - started
+
+    def close(self, step: int, params: Any) -> None:
+        """End the interval at `step`, which left `params`; write the one before.  Raises: Diverged."""
+        self.flush()
+        values = self._reader.submit(_read, self._open, self._norm(params))
+        self._closed = _Interval(step, values, self._waited, self._paused)
+        self._open, self._waited, self._paused = [], 0.0, 0.0
 
     def flush(self) -> None:
-        """Write the interval that waits to be written."""
+        """Write the interval that waits to be written.  Raises: Diverged."""
         if self._closed is None:
             return
-        step, steps = self._closed
-        self._closed = None
-        values = jax.device_get(steps)
-        now = time.monotonic()
-        weight = sum(float(v["weight"]) for v in values)
+        interval, self._closed = self._closed, None
+        steps, parameter_norm, ready = interval.values.result()
+        seconds = max(ready - self._mark - interval.paused, 1e-9)
+        self._mark = ready
+        pace = self._tokens_a_step * len(steps) / seconds
+        useful = [values for values in steps if not was_skipped(values)] or steps
         row = {
-            "step": step,
+            "step": interval.step,
             "kind": "train",
-            "loss": sum(float(v["loss"]) * float(v["weight"]) for v in values) / max(weight, 1e-9),
-            "learning_rate": float(values[-1]["learning_rate"]),
-            "gradient_norm": float(values[-1]["gradient_norm"]),
-            "tokens_per_second": self._tokens_a_step * len(values) / max(now - self._mark, 1e-9),
-            "tokens": self._tokens_a_step * step,
-            "skipped": int(values[-1]["skipped"]),
+            **loss_metrics(*(math.fsum(v[name] for v in useful) for name in ("loss_sum", "weight", "bytes"))),
+            "learning_rate": float(steps[-1]["learning_rate"]),
+            "gradient_norm": float(useful[-1]["gradient_norm"]),
+            "parameter_norm": float(parameter_norm),
+            "tokens_per_second": pace,
+            "mfu": pace * self._flops_a_token / self._peak if self._peak else None,
+            "data_wait": interval.waited / seconds,
+            "tokens": self._tokens_a_step * interval.step,
+            "skipped": int(steps[-1]["skipped"]),
         }
-        self._mark = now
         if not self._arguments.skip_memory_metrics:
             row |= peak_memory(jax.local_devices())
         self._log.write(row)
         say(
-            f"step {step:6d}  loss {row['loss']:.4f}  lr {row['learning_rate']:.3e}  "
-            f"grad norm {row['gradient_norm']:.3f}  {row['tokens_per_second']:,.0f} tokens/s  "
-            f"{self._bar.time_left(step)} left"
+            f"step {interval.step:6d}  loss {row['loss']:.4f}  lr {row['learning_rate']:.3e}  "
+            f"grad norm {row['gradient_norm']:.3f}  {pace:,.0f} tokens/s  "
+            + (f"MFU {row['mfu']:.1%}  " if self._peak else "")
+            + (f"{row['skipped']} skipped  " if row["skipped"] else "")
+            + f"{self._bar.time_left(interval.step)} left"
         )
+        for number, values in enumerate(steps, interval.step - len(steps) + 1):
+            self._skips.see(number, values)
+
+    def end(self) -> None:
+        """End the thread."""
+        self._reader.shutdown()
+
+
+def _read(steps: list[dict[str, jax.Array]], parameter_norm: jax.Array) -> Values:
+    jax.block_until_ready((steps, parameter_norm))
+    ready = time.monotonic()
+    return *jax.device_get((steps, parameter_norm)), ready

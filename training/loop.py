@@ -19,6 +19,7 @@ from training.metrics import MetricLog
 from training.overview import overview
 from training.preparation import Run
 from training.processes import is_primary
+from training.profiling import Profile
 from training.program import Program
 from training.saves import Due
 from training.stopping import Stopping
@@ -54,6 +55,7 @@ def _train(
     program = Program(arguments, run, schedule)
     state = program.first_state()
     first_step = int(state["step"])
+    profile = Profile(output_dir, arguments.profiled(), first_step, max_steps)
 
     # --- Act 2: compile ----------------------------------------------------------------------------------------
     compiled = program.compile(state, program.batch(first_step))
@@ -80,30 +82,34 @@ def _train(
         dtype=run.how.dtype, seed=arguments.seed, trackers=trackers, resumed_at=first_step,
     )  # fmt: skip
     bar = Steps(max_steps, first_step)
-    intervals = Intervals(log, bar, run.global_batch * arguments.block_size, arguments)
+    intervals = Intervals(arguments, run, log, bar)
     done = first_step
     with ExitStack() as stack:
-        for close in (checkpoints.close, log.close, bar.close):  # called from last to first, whatever happens
+        # called from last to first, whatever happens
+        for close in (checkpoints.close, log.close, bar.close, intervals.end, profile.close):
             stack.callback(close)
         stack.enter_context(stopping.saving_first())
         last = run.checkpoint
         for step in range(first_step, max_steps):
-            state, metrics = compiled(state, program.batch(step))
+            profile.begin(step + 1)
+            with intervals.waiting():
+                batch = program.batch(step)
+            state, metrics = compiled(state, batch)
             done = step + 1
+            profile.end(done, metrics)
             intervals.add(metrics)
             bar.advance()
             if done % arguments.logging_steps == 0 or done == max_steps:
-                intervals.close(done)
+                intervals.close(done, state["params"])
             saving = saves(done) or done == max_steps
             eval_loss = None
             if evaluate and not stopping.asked and (saving or done % resolved["eval_steps"] == 0):
-                intervals.flush()
-                found = evaluate(state["params"])
-                if found is not None:
-                    log.write({"step": done, "kind": "eval"} | found)
-                    eval_loss = found["loss"]
-                    completions.take(done, state["params"])
-                intervals.restart_clock()
+                with intervals.paused():
+                    found = evaluate(state["params"])
+                    if found is not None:
+                        log.write({"step": done, "kind": "eval"} | found)
+                        eval_loss = found["loss"]
+                        completions.take(done, state["params"])
             checkpoints.check()
             stop = stopping.asked
             if saving or stop:

@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import math
 import resource
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from interface.files import open_atomically
+from tokenizer_patch.tokenizer import Tokenizer
 from training.trackers import Trackers
 
 NAME = "metrics.jsonl"
@@ -49,6 +53,34 @@ class MetricLog:
     def close(self) -> None:
         self._file.close()
         self._trackers.close()
+
+
+def loss_metrics(loss_sum: float, weight: float, num_bytes: float) -> dict[str, Any]:
+    """Loss, perplexity and bits a byte, of a sum of weight * nll in nats over targets, their weights and their bytes.
+
+    `modeling.bits_per_byte` sums whole documents, each token after all of its document up to a block. This sums the
+    targets of the batches as they are: blocks that begin in the middle of a document, and documents that see the end of
+    the one before. End of text costs bits and has no bytes in both. On the same tokens the same number.
+    """
+    loss = loss_sum / weight if weight else math.nan
+    return {
+        "loss": loss,
+        "perplexity": math.exp(min(loss, 700)),  # beyond that a float overflows
+        "bits_per_byte": loss_sum / (math.log(2) * num_bytes) if num_bytes else None,
+    }
+
+
+def bytes_of_tokens(tokenizer: Tokenizer) -> np.ndarray:
+    """How many bytes of text each id stands for, float32 [V]; end of text for none."""
+    lengths = np.array([len(spelled) for spelled in tokenizer.token_bytes()], np.float32)
+    lengths[tokenizer.eos_token_id] = 0
+    return lengths
+
+
+def target_bytes(batch: Mapping[str, np.ndarray], bytes_V: np.ndarray) -> np.ndarray:
+    """The bytes that each row's targets stand for, times their weights: float32 [B], exact below 2^24."""
+    weighted: np.ndarray = (bytes_V[batch["targets"]] * batch["loss_weights"]).sum(-1)
+    return weighted
 
 
 def peak_memory(devices: list[Any]) -> dict[str, float]:

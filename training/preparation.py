@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from data_processing.row_source import RowSource
 from data_processing.token_files import Identity
@@ -37,6 +38,7 @@ from training.checkpoints import (
 )
 from training.completions import CODE, PROBLEMS, read_prompts
 from training.export import NAME as EXPORTED
+from training.metrics import bytes_of_tokens
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.supply import Supply
 
@@ -50,6 +52,7 @@ class Run(NamedTuple):
     model_dir: Path | None  # where the weights to start from are; None for a model from scratch
     tokenizer_dir: Path
     eos_token_id: int
+    bytes_V: np.ndarray  # of text that each id stands for
     supplies: dict[str, Supply]
     checkpoint: Path | None
     global_batch: int
@@ -128,6 +131,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         model_dir,
         tokenizer_dir,
         tokenizer.eos_token_id,
+        bytes_of_tokens(tokenizer),
         supplies,
         checkpoint,
         global_batch,

@@ -14,6 +14,7 @@ from modeling.checkpoint import load
 from modeling.decoder import init_params
 from training.arguments import TrainingArguments
 from training.checkpoints import ResumeRefused, restore
+from training.metrics import target_bytes
 from training.optimizer import make_optimizer
 from training.placement import bind
 from training.preparation import Run
@@ -68,7 +69,8 @@ class Program:
     def batch(self, step: int) -> Any:
         """This process's rows of a step's batch, on its devices; waits until they are tokenised."""
         placement = self._run.placement
-        return placement.put(self.blocks.batch(step, placement.rows(self._run.global_batch)), self.microbatches)
+        batch = self.blocks.batch(step, placement.rows(self._run.global_batch))
+        return placement.put(batch | {"bytes": target_bytes(batch, self._run.bytes_V)}, self.microbatches)
 
     def compile(self, state: Any, batch: Any) -> Callable[..., Any]:
         """The step (state, batch) -> (state, metrics) for states and batches like these, of which shapes are enough."""

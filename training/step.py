@@ -23,6 +23,8 @@ State = dict[str, Any]  # params, optimizer, step, skipped
 Batch = dict[str, jax.Array]
 Sum = Callable[[Any], Any]  # sums a tree over all devices
 
+COUNTED = ("bytes",)  # of the targets' text (training.metrics.target_bytes)
+
 
 def weighted_loss(
     config: DecoderConfig, params: Params, micro: Batch, how: Execution, dropout_keys_B: jax.Array | None = None
@@ -63,6 +65,7 @@ def train_step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """Update once from this device's share of the global batch: arrays [microbatches, B, T], rows [microbatches, B].
 
+    What a batch COUNTED a row, [microbatches, B], is summed up and handed to the metrics.
     A batch without weight, or gradients that are not finite, change nothing but the counts of steps and of skips.
     """
 
@@ -82,7 +85,8 @@ def train_step(
     else:
         zeros = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state["params"]))
         total, _ = jax.lax.scan(add, zeros, batch)
-    (loss, weight), gradients = sum_over_devices(total)
+    counted = {name: jnp.sum(batch[name]) for name in COUNTED if name in batch}
+    ((loss, weight), gradients), counted = sum_over_devices((total, counted))
     gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(weight, 1e-9), gradients)
     norm = optax.tree.norm(gradients)
     good = jnp.isfinite(norm) & (weight > 0)
@@ -97,7 +101,9 @@ def train_step(
     }
     metrics = {
         "loss": loss / jnp.maximum(weight, 1e-9),
+        "loss_sum": loss,
         "weight": weight,
+        **counted,
         "gradient_norm": norm,
         "learning_rate": schedule(state["step"] - state["skipped"]),  # as the optimizer counts: updates
         "skipped": new["skipped"],

@@ -10,6 +10,7 @@ from typing import Any
 from data_processing.blocks import in_order
 from interface.progress import duration, say
 from training.arguments import TrainingArguments
+from training.metrics import loss_metrics, target_bytes
 from training.placement import Placement, bind
 from training.preparation import Run
 from training.step import eval_step
@@ -18,29 +19,29 @@ from training.stopping import Stopping
 
 def validator(
     arguments: TrainingArguments, run: Run, placement: Placement, stopping: Stopping
-) -> Callable[[Any], dict[str, float] | None] | None:
+) -> Callable[[Any], dict[str, Any] | None] | None:
     """What scores params on the validation split, or gives None where a signal asks the run to stop meanwhile."""
     supply = run.supplies.get("validation")
     if supply is None:
         return None
     mapped = placement.map_eval(bind(eval_step, placement, config=run.config, how=run.how))
 
-    def evaluate(params: Any) -> dict[str, float] | None:
+    def evaluate(params: Any) -> dict[str, Any] | None:
         files = supply.wait_until_whole()
         started = time.monotonic()
         rows = arguments.per_device_eval_batch_size * placement.num_shards
         mine = placement.rows(rows)
         batches = in_order(files, rows, supply.wait, segments=arguments.segment_ids)
-        sums = []
+        sums, num_bytes = [], 0.0
         for batch in batches:
+            num_bytes += float(target_bytes(batch, run.bytes_V).sum())  # of the rows of all processes
             sums.append(mapped(params, placement.put({name: array[mine] for name, array in batch.items()})))
             if stopping.asked:
                 return None
         loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
-        mean = loss / weight
-        perplexity = math.exp(min(mean, 700))  # beyond that a float overflows
-        say(f"eval: loss {mean:.4f}, perplexity {perplexity:.2f}, {weight:.0f} tokens, "
+        found = loss_metrics(loss, weight, num_bytes)
+        say(f"eval: loss {found['loss']:.4f}, perplexity {found['perplexity']:.2f}, {weight:.0f} tokens, "
             f"{duration(time.monotonic() - started)}")  # fmt: skip
-        return {"loss": mean, "perplexity": perplexity, "eval_tokens": weight}
+        return found | {"eval_tokens": weight}
 
     return evaluate

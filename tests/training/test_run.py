@@ -110,6 +110,11 @@ def test_metrics_hold_each_interval_and_evaluation_once(whole):
     assert train[-1]["tokens"] == 20 * 6 * 32 and train[-1]["skipped"] == 0
     assert train[0]["learning_rate"] == pytest.approx(1e-2)  # step 4 used the schedule at 3, the end of warmup
     assert train[-1]["peak_host_gb"] > 0
+    assert all(row["tokens_per_second"] > 0 and 0 <= row["data_wait"] < 1 and row["mfu"] is None for row in train)
+    for row in rows:
+        assert row["perplexity"] == pytest.approx(np.exp(row["loss"]))
+        assert 0 < row["bits_per_byte"] < row["loss"] / np.log(2)  # a token is more than a byte
+    assert all(row["gradient_norm"] > 0 and row["parameter_norm"] > 1 for row in train)
 
 
 def test_both_trackers_got_every_number_and_every_sample(whole):
@@ -287,6 +292,21 @@ def test_a_new_model_is_trained_from_a_config(tokenizer_dir, flags, tmp_path):
         params["embed"]["tokens"] = params["embed"]["tokens"][: TINY["vocab_size"]]  # without padding
     # the first step is at the foot of the warmup: learning rate 0
     assert jax.tree.all(jax.tree.map(np.array_equal, start, end))
+
+
+def test_a_run_that_finds_nothing_to_learn_from_ends_with_its_checkpoints(flags, tmp_path):
+    """A learning rate that throws the parameters away: the loss is not finite from the second step on."""
+    folder = tmp_path / "out"
+    done = command(
+        SCRIPT, *flags, "--output_dir", folder, "--learning_rate=1e38", "--warmup_steps=0", "--max_skipped_steps=3",
+        "--logging_steps=2", "--save_steps=1", "--profile_steps=1:1",
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "steps 2 to 4 had gradients that are not finite" in done.stderr
+    assert [row["skipped"] for row in read_metrics(folder) if row["kind"] == "train"] == [1, 3]
+    one, last = find_checkpoint(folder, str(folder / "ckpt-2")), find_checkpoint(folder, "auto")
+    assert equal_weights(one, last)  # a skipped step changed nothing
+    assert list((folder / "profile").rglob("perfetto_trace.json.gz")) and "ui.perfetto.dev" in done.stdout
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
