@@ -156,10 +156,12 @@ patch() {
 }
 
 # Extra flags of `finetune` come last, so that they win over these.
-finetune_patched() {  # finetune_patched DATA [FLAGS...]
-  local data=$1
-  shift
-  train "${SMALL[@]}" \
+resolve() { "$PYTHON" -m training resolve --do_train --do_eval --resume_from_checkpoint=auto "$@"; }
+
+finetune_patched() {  # finetune_patched train|resolve DATA [FLAGS...]
+  local what=$1 data=$2
+  shift 2
+  "$what" "${SMALL[@]}" \
     --model_name_or_path="$RUN_DIR/patched" --dataset_name=data_processing/code_clippy.py --data_dir="$data" \
     --text_column_name=text --output_dir="$RUN_DIR/tuned" --token_cache_dir="$RUN_DIR/tokens" \
     --per_device_train_batch_size=4 --gradient_accumulation_steps=2 --learning_rate=1e-3 --warmup_steps=20 \
@@ -216,7 +218,7 @@ main_job() {
   start_job "main $BASE_STEPS $TUNE_STEPS $SCORE_BYTES"
   make_base
   step patch "patch: whitespace tokens" patch "$RUN_DIR/base" "$RUN_DIR/half-2"
-  step tuned "fine-tune the patched model on the other half" finetune_patched "$RUN_DIR/half-2"
+  step tuned "fine-tune the patched model on the other half" finetune_patched train "$RUN_DIR/half-2"
   step continued "for comparison: the base on the same bytes without the patch" continue_base
   step scores "bits per byte on held-out code" \
     score "$RUN_DIR/corpus" "$RUN_DIR/base" "$RUN_DIR/patched" "$RUN_DIR/continued" "$RUN_DIR/tuned"
@@ -246,10 +248,10 @@ finetune() {
   BASE_STEPS=${BASE_STEPS:-300} TUNE_STEPS=${TUNE_STEPS:-200} SCORE_BYTES=${SCORE_BYTES:-400000}
   RUN_DIR=$(absolute "${job:-$PWD/runs/finetune-$(basename "$source")}")
   job=$RUN_DIR
-  for word in "${flags[@]}"; do  # --help and --dry_run do only that
-    case $word in --help | -h | --dry_run | --dry-run) finetune_patched "$job/corpus" "${flags[@]}" && return ;; esac
+  for word in "${flags[@]}"; do  # --help does only that; a dry run says the flags, since model and corpus are not there
+    case $word in --help | -h | --dry_run | --dry-run) finetune_patched resolve "$job/corpus" "${flags[@]}" && return ;; esac
   done
-  finetune_patched "$job/corpus" "${flags[@]}" --dry_run >/dev/null  # a mistake in the flags is found before any long work
+  finetune_patched resolve "$job/corpus" "${flags[@]}" >/dev/null  # a mistake in the flags is found before any long work
   if [ -z "$model" ]; then
     RUN_DIR=$(absolute "${BASE_DIR:-$PWD/runs/main}")
     mkdir -p "$RUN_DIR"
@@ -260,7 +262,7 @@ finetune() {
   start_job "finetune $source $model $TUNE_STEPS $SCORE_BYTES ${flags[*]}"
   step corpus "corpus: $source" make_corpus --source_dir "$source"
   step patch "patch: whitespace tokens" patch "$model" "$RUN_DIR/corpus"
-  step tuned "fine-tune the patched model on $source" finetune_patched "$RUN_DIR/corpus" "${flags[@]}"
+  step tuned "fine-tune the patched model on $source" finetune_patched train "$RUN_DIR/corpus" "${flags[@]}"
   step scores "bits per byte on held-out code" score "$RUN_DIR/corpus" "$model" "$RUN_DIR/patched" "$RUN_DIR/tuned"
   step samples "sample completions" sample
   step report "report" report "Code Clippy: $(basename "$source")"

@@ -149,7 +149,8 @@ class _Stream:
         encoded = encode_in_order(self._encoder, batches, self._num_workers)
         for batch, units in encoded:
             self._rejects.add(counts["rejected"], batch.rejected)
-            _refuse_if_nothing_is_read(counts, batch.rejected, len(batch.rows))
+            if batch.rejected and not batch.rows and not counts.total():
+                raise MissingColumn.of(batch.rejected)
             before = dict(sorted(counts.items()))
             counts["rejected"] += len(batch.rejected)
             counts["rows"] += len(batch.rows)
@@ -201,16 +202,6 @@ class _Stream:
                 f"the corpus has changed since {self._files.folder} was made: {known} then, {facts} now. "
                 "Give --overwrite_cache to tokenise it again"
             )
-
-
-def _refuse_if_nothing_is_read(before: Counter[str], rejected: list[Rejected], num_rows: int) -> None:
-    """A first batch of nothing but bad rows is a wrong column, not bad luck.  Raises: MissingColumn."""
-    if rejected and not num_rows and not before.total():
-        example = rejected[0].start[:200].decode("utf-8", "replace")
-        raise MissingColumn(
-            f"none of the first {len(rejected)} rows can be read: {rejected[0].reason}; --text_column_name names the "
-            f"column that holds the text. The first row starts {example!r}"
-        )
 
 
 def _reasons(counts: Counter[str]) -> str:

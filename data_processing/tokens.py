@@ -9,24 +9,52 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from data_processing.groups import in_groups
+from data_processing.interleave import Interleave, Rows
 from data_processing.row_source import RowSource
-from data_processing.shards import Row
+from data_processing.shards import Rejected, Row
 from data_processing.token_files import WINDOW_TOKENS, Identity, TokenFiles
 from interface.errors import UserError
 from tokenizer_patch.tokenizer import Tokenizer
 
+FIRST_ROWS = 10_000  # looked at for one that can be read
 PIECE_CHARACTERS = 1 << 18  # of text in one call of the tokenizer: 2 to 6 % quicker than a megabyte
 
 
 class MissingColumn(UserError):
     """The rows have no column of the name that was asked for."""
+
+    @classmethod
+    def of(cls, rejected: Sequence[Rejected]) -> MissingColumn:
+        """The error for first rows of which none can be read: that is a wrong column, not bad luck."""
+        example = rejected[0].start[:200].decode("utf-8", "replace")
+        return cls(
+            f"none of the first {len(rejected)} rows can be read: {rejected[0].reason}; --text_column_name names the "
+            f"column that holds the text. The first row starts {example!r}"
+        )
+
+
+def check_first_row(rows: Rows, column: str) -> None:
+    """Read on to the first row that can be read.  Raises: MissingColumn where it, or all before it, lack the column."""
+    rejected = []
+    for row in islice(Interleave(rows), FIRST_ROWS):
+        if not isinstance(row, Rejected):
+            _want_column(row, column)
+            return
+        rejected.append(row)
+    if rejected:
+        raise MissingColumn.of(rejected)
+
+
+def _want_column(row: Row, column: str) -> None:
+    if column not in row:
+        raise MissingColumn(f"the rows have no column {column!r}; --text_column_name takes one of {', '.join(row)}")
 
 
 @dataclass(frozen=True)
@@ -87,10 +115,7 @@ class TextEncoder:
     def encode(self, rows: Sequence[Row]) -> list[TokenUnit]:
         """Tokenise each row's text.  Raises: MissingColumn."""
         for row in rows:
-            if self.column not in row:
-                raise MissingColumn(
-                    f"the rows have no column {self.column!r}; --text_column_name takes one of {', '.join(row)}"
-                )
+            _want_column(row, self.column)
         texts = [row[self.column] for row in rows if isinstance(row[self.column], str)]
         ids_of_texts = chain.from_iterable(map(self.tokenizer.encode_batch, in_groups(texts, len, PIECE_CHARACTERS)))
         encoded = iter(zip(ids_of_texts, texts, strict=True))

@@ -137,10 +137,9 @@ def remains(folder: Path) -> list[Path]:
     return [path for path in folder.glob(".*") if path.suffix in (".partial", ".deleted")]
 
 
-def prepare_output(output_dir: Path, *names: str, overwrite: bool) -> Path | None:
-    """Make `output_dir` ready for a new run that will make `names` in it; nothing of anybody is deleted.
+def check_output(output_dir: Path, *names: str, overwrite: bool) -> list[str]:
+    """The names of an earlier run's files (what `claim` recorded) in a folder that a new run may make `names` in.
 
-    An earlier run's files (what `claim` recorded, and no others) move to `previous-N/`, which is returned if so.
     Raises: OutputNotEmpty where something lies there and `overwrite` is false, or has one of the names and is not ours.
     """
     if output_dir.exists() and not output_dir.is_dir():
@@ -161,6 +160,16 @@ def prepare_output(output_dir: Path, *names: str, overwrite: bool) -> Path | Non
             f"{output_dir} holds {foreign[0]}, which this toolkit did not write and would overwrite; "
             "give another --output_dir, or move that file away"
         )
+    return ours
+
+
+def prepare_output(output_dir: Path, *names: str, overwrite: bool) -> Path | None:
+    """Make `output_dir` ready for a new run that will make `names` in it; nothing of anybody is deleted.
+
+    An earlier run's files, and no others, move to `previous-N/`, which is returned if so.
+    Raises: OutputNotEmpty as `check_output`.
+    """
+    ours = check_output(output_dir, *names, overwrite=overwrite)
     output_dir.mkdir(parents=True, exist_ok=True)
     aside = move_aside(output_dir, *ours, WRITTEN) if ours else None
     claim(output_dir, *names)

@@ -1,6 +1,8 @@
-"""Report on a training run.
+"""Report on a training run, or say what a training command would make of its flags.
 
 python -m training report --run_dir OUT [--scores bits_per_byte.json] [--samples samples.jsonl]
+python -m training resolve FLAGS        of run_clm_streaming_flax.py, as JSON; needs neither model nor data
+python -m training resolve_apps FLAGS   of run_clm_apps.py
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 from interface.errors import UserError, run
 from interface.flags import choose, flag, required
+from training.arguments import AppsArguments, StreamingArguments
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,18 @@ def report(command: MakeReport) -> None:
 
 
 def main() -> None:
-    _, command = choose({"report": (MakeReport, "Write report.html for a training run.")}, prog="python -m training")
-    report(command)
+    _, command = choose(
+        {
+            "report": (MakeReport, "Write report.html for a training run."),
+            "resolve": (StreamingArguments, "Print the resolved flags of run_clm_streaming_flax.py as JSON."),
+            "resolve_apps": (AppsArguments, "Print the resolved flags of run_clm_apps.py as JSON."),
+        },
+        prog="python -m training",
+    )
+    if isinstance(command, MakeReport):
+        report(command)
+    else:
+        print(json.dumps(command.resolved(), indent=2))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,10 @@ class TrainingArguments(RowFlags):
         "run",
     )  # fmt: skip
     seed: int = flag(42, "seed of the order of blocks and of new weights", "run")
-    dry_run: bool = flag(False, "print the resolved configuration and stop", "run")
+    dry_run: bool = flag(
+        False, "print the configuration, the memory of a step, where parameters lie and the first block, and stop",
+        "run",
+    )  # fmt: skip
 
     per_device_train_batch_size: int = flag(8, "blocks a device in one pass", "optimization")
     per_device_eval_batch_size: int = flag(8, "blocks a device in one evaluation pass", "optimization")

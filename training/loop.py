@@ -62,7 +62,7 @@ def _train(
     evaluate = validator(arguments, run, run.placement, stopping)
     start_table(
         f"{resolved['run_name']}: {f'resume at step {first_step}' if run.checkpoint else 'train'}",
-        overview(arguments, run, program, compiled, first_step=first_step, max_steps=max_steps),
+        overview(arguments, run, compiled, first_step=first_step, max_steps=max_steps),
     )
 
     # --- Act 3: the loop ---------------------------------------------------------------------------------------

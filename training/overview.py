@@ -10,11 +10,10 @@ from modeling.decoder import family
 from modeling.table import count_parameters
 from training.arguments import TrainingArguments
 from training.preparation import Run
-from training.program import Program
 
 
 def overview(
-    arguments: TrainingArguments, run: Run, program: Program, compiled: Any, *, first_step: int, max_steps: int
+    arguments: TrainingArguments, run: Run, compiled: Any, *, first_step: int, max_steps: int
 ) -> dict[str, str]:
     """One row a fact, by its name."""
     config = run.config
@@ -25,7 +24,7 @@ def overview(
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()}), "
         f"{arguments.dtype} operands",
         "tokens a step": f"{run.global_batch * arguments.block_size:,} = {run.placement.num_shards} devices x "
-        f"{program.microbatches} passes x {arguments.per_device_train_batch_size} blocks x {arguments.block_size}",
+        f"{run.microbatches} passes x {arguments.per_device_train_batch_size} blocks x {arguments.block_size}",
         "steps": f"{max_steps:,}, {first_step:,} done",
         "estimated memory": _memory(compiled),
         "output": arguments.output_dir,
@@ -33,8 +32,17 @@ def overview(
 
 
 def _memory(compiled: Any) -> str:
+    """What the compiler says of the step.
+
+    Its arguments are the state and a batch; the state that comes out lies where the one that went in was.
+    """
     analysis = compiled.memory_analysis() if hasattr(compiled, "memory_analysis") else None
     if analysis is None:
         return "not told by this platform"
-    held = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    return f"{(held - analysis.alias_size_in_bytes) / 1e9:.2f} GB a device"
+    scratch = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
+    held = analysis.argument_size_in_bytes
+    return f"{_size(held + scratch)} a device: {_size(held)} of state and batch, {_size(scratch)} beside"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"

@@ -17,7 +17,8 @@ import numpy as np
 
 from data_processing.row_source import RowSource
 from data_processing.token_files import Identity
-from interface.files import claim, lock, move_aside, prepare_output, remains, write_json, written
+from data_processing.tokens import check_first_row
+from interface.files import check_output, claim, lock, move_aside, prepare_output, remains, write_json, written
 from interface.progress import say
 from modeling.checkpoint import file_names, read_config, weights_fingerprint
 from modeling.config import DecoderConfig, UnsupportedConfig
@@ -28,6 +29,7 @@ from modeling.hub import resolve
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import (
+    ResumeRefused,
     check_same_run,
     checkpoints_in,
     find_checkpoint,
@@ -56,6 +58,7 @@ class Run(NamedTuple):
     supplies: dict[str, Supply]
     checkpoint: Path | None
     global_batch: int
+    microbatches: int  # that a device takes its share of the global batch in
     identity: dict[str, Any]
     prompts: tuple[str, ...] = ()  # to complete at each evaluation
     held: int | None = None  # the lock of output_dir, for as long as the run lasts
@@ -83,6 +86,9 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     prompts = _prompts(arguments, rows) if arguments.do_eval else ()
     if rows.is_pairs and not arguments.segment_ids:
         raise BadArguments("prompts and answers share blocks with others that they must not see; give --segment_ids")
+    if not rows.is_pairs:
+        for split in splits:
+            check_first_row(rows.open(split), arguments.text_column_name)
     model_dir = _model_dir(arguments)
     tokenizer_dir = _tokenizer_dir(arguments, model_dir)
     tokenizer = Tokenizer.load(tokenizer_dir)
@@ -105,7 +111,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     if arguments.resume_from_checkpoint:
         checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
     placement = _placement(arguments, config)
-    global_batch = _global_batch(arguments, placement.num_shards, checkpoint)
+    global_batch, microbatches = _global_batch(arguments, placement.num_shards, checkpoint)
     supplies = {
         split: Supply(
             arguments,
@@ -135,6 +141,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         supplies,
         checkpoint,
         global_batch,
+        microbatches,
         identity,
         prompts,
     )
@@ -144,10 +151,11 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
     """Make output_dir ready and start tokenising.  Raises: OutputNotEmpty."""
     output_dir = Path(arguments.output_dir)
     held = lock(output_dir)
-    logs = [_log_name(split) for split in run.supplies]
-    names = ["run.json", "metrics.jsonl", "samples.jsonl", EXPORTED, *logs, *file_names(run.config)]
-    if run.checkpoint is None or run.checkpoint.resolve().parent != output_dir.resolve():
-        _make_ready(arguments, output_dir, names)
+    names = _names(run)
+    if run.checkpoint is None or _starts_anew(run, output_dir):
+        aside = prepare_output(output_dir, *names, overwrite=_overwrites(arguments, output_dir))
+        if aside:
+            say(f"moved the earlier run in {output_dir} to {aside}")
     elif later := [path.name for path in checkpoints_in(output_dir) if number_of(path) > step_of(run.checkpoint)]:
         say(f"moved {', '.join(later)}, of the way not taken, to {move_aside(output_dir, *later)}")
     for left in remains(output_dir):
@@ -155,15 +163,39 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
             shutil.rmtree(left, ignore_errors=True)
     claim(output_dir, *names)
     write_json(output_dir / "run.json", arguments.resolved())
-    start_supplies(arguments, run)
+    for split, supply in run.supplies.items():
+        supply.start(_place(run) if split == "train" else None, overwrite=arguments.overwrite_cache)
     return run._replace(held=held)
 
 
-def start_supplies(arguments: TrainingArguments, run: Run) -> None:
-    """Start to tokenise what is missing of each split."""
-    place = place_of(run.checkpoint) if run.checkpoint else None
-    for split, supply in run.supplies.items():
-        supply.start(place if split == "train" else None, overwrite=arguments.overwrite_cache)
+def begin_dry(arguments: TrainingArguments, run: Run) -> None:
+    """Start tokenising the train split and write nothing else.  Raises: OutputNotEmpty, as `begin` would."""
+    output_dir = Path(arguments.output_dir)
+    if _starts_anew(run, output_dir):
+        check_output(output_dir, *_names(run), overwrite=_overwrites(arguments, output_dir))
+    run.supplies["train"].start(_place(run))
+
+
+def _place(run: Run) -> dict[str, Any] | None:
+    """What the checkpoint to go on from kept of the train split's token files."""
+    return place_of(run.checkpoint) if run.checkpoint else None
+
+
+def _starts_anew(run: Run, output_dir: Path) -> bool:
+    """Whether the run leaves what lies in output_dir behind it: it does not go on from there."""
+    return run.checkpoint is None or run.checkpoint.resolve().parent != output_dir.resolve()
+
+
+def _names(run: Run) -> list[str]:
+    """Names that a run makes in its output folder as it begins and as it ends."""
+    return [
+        "run.json",
+        "metrics.jsonl",
+        "samples.jsonl",
+        EXPORTED,
+        *map(_log_name, run.supplies),
+        *file_names(run.config),
+    ]
 
 
 def _log_name(split: str) -> str:
@@ -173,7 +205,10 @@ def _log_name(split: str) -> str:
 def _model_dir(arguments: TrainingArguments) -> Path | None:
     """The folder of the model to fine-tune, if there is one. A Hub id is fetched here and only here."""
     name = arguments.model_name_or_path
-    return resolve(name, arguments.revision, arguments.cache_dir) if name else None
+    if not name:
+        return None
+    weights = not arguments.dry_run or bool(arguments.resume_from_checkpoint)  # a resume compares them
+    return resolve(name, arguments.revision, arguments.cache_dir, weights=weights)
 
 
 def _read_config(arguments: TrainingArguments, model_dir: Path | None, num_tokens: int) -> DecoderConfig:
@@ -201,17 +236,15 @@ def _tokenizer_dir(arguments: TrainingArguments, model_dir: Path | None) -> Path
     return resolve(str(name), cache_dir=arguments.cache_dir, weights=False)
 
 
-def _make_ready(arguments: TrainingArguments, output_dir: Path, names: list[str]) -> None:
-    overwrite = arguments.overwrite_output_dir
+def _overwrites(arguments: TrainingArguments, output_dir: Path) -> bool:
+    """Whether an earlier run in output_dir may move aside."""
     # A run that was killed before its first checkpoint: the same command starts again, its remains move aside.
     finished = (output_dir / "config.json").exists() or checkpoints_in(output_dir)
-    if arguments.resume_from_checkpoint == "auto" and not finished:
-        ours = {*written(output_dir), "written.json", *(path.name for path in remains(output_dir))}
-        found = {path.name for path in output_dir.iterdir() if not path.name.startswith("previous-")}
-        overwrite |= found <= ours
-    aside = prepare_output(output_dir, *names, overwrite=overwrite)
-    if aside:
-        say(f"moved the earlier run in {output_dir} to {aside}")
+    if arguments.resume_from_checkpoint != "auto" or finished or not output_dir.is_dir():
+        return arguments.overwrite_output_dir
+    ours = {*written(output_dir), "written.json", *(path.name for path in remains(output_dir))}
+    found = {path.name for path in output_dir.iterdir() if not path.name.startswith("previous-")}
+    return arguments.overwrite_output_dir or found <= ours
 
 
 def _prompts(arguments: TrainingArguments, rows: RowSource) -> tuple[str, ...]:
@@ -227,20 +260,28 @@ def _placement(arguments: TrainingArguments, config: DecoderConfig) -> Placement
     return MeshPlacement(config, parse_mesh(arguments.mesh or f"fsdp={jax.device_count()}"))
 
 
-def _global_batch(arguments: TrainingArguments, shards: int, checkpoint: Path | None) -> int:
-    """Blocks an optimizer step: what the flags say, or cut into another number of shares what the checkpoint had.
+def _global_batch(arguments: TrainingArguments, shards: int, checkpoint: Path | None) -> tuple[int, int]:
+    """Blocks an optimizer step, and in how many passes: as the flags say, or what the checkpoint had, cut anew.
 
     A device has a share of its own, or where it holds a part of the model, has one together with others.
+    Raises: ResumeRefused where the devices' passes cannot make the checkpoint's batch.
     """
-    asked = arguments.per_device_train_batch_size * shards * arguments.gradient_accumulation_steps
+    a_pass = arguments.per_device_train_batch_size * shards
+    asked = a_pass * arguments.gradient_accumulation_steps
     if checkpoint is None:
-        return asked
+        return asked, arguments.gradient_accumulation_steps
     saved = run_state_of(checkpoint)["identity"]
     if saved["shards"] == shards or saved["global_batch"] == asked:
-        return asked
+        return asked, arguments.gradient_accumulation_steps
     kept: int = saved["global_batch"]
+    if kept % a_pass:
+        raise ResumeRefused(
+            f"{checkpoint} was made with {kept} blocks an optimizer step; {shards} shares of "
+            f"--per_device_train_batch_size {arguments.per_device_train_batch_size} make {a_pass} a pass, which does "
+            "not divide them. Choose a per-device batch or a number of devices that does"
+        )
     say(f"{shards} shares of a batch where there were {saved['shards']}: keeping the global batch of {kept}")
-    return kept
+    return kept, kept // a_pass
 
 
 def _identity(

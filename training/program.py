@@ -13,7 +13,7 @@ from data_processing.blocks import Blocks
 from modeling.checkpoint import load
 from modeling.decoder import init_params
 from training.arguments import TrainingArguments
-from training.checkpoints import ResumeRefused, restore
+from training.checkpoints import restore
 from training.metrics import target_bytes
 from training.optimizer import make_optimizer
 from training.placement import bind
@@ -22,18 +22,10 @@ from training.step import State, initial_state, train_step
 
 
 class Program:
-    """What training does at each step.  Raises: ResumeRefused where a checkpoint's global batch cannot be kept."""
+    """What training does at each step."""
 
     def __init__(self, arguments: TrainingArguments, run: Run, schedule: optax.Schedule) -> None:
         self._arguments, self._run = arguments, run
-        rows_a_pass = arguments.per_device_train_batch_size * run.placement.num_shards
-        self.microbatches, left_over = divmod(run.global_batch, rows_a_pass)
-        if left_over or not self.microbatches:
-            raise ResumeRefused(
-                f"the checkpoint's global batch is {run.global_batch} blocks; {run.placement.num_shards} devices x "
-                f"--per_device_train_batch_size {arguments.per_device_train_batch_size} make {rows_a_pass} a pass, "
-                "which does not divide it. Choose a per-device batch that does"
-            )
         supply = run.supplies["train"]
         self.blocks = Blocks(
             supply.files, arguments.seed, run.global_batch, supply.wait,
@@ -70,7 +62,7 @@ class Program:
         """This process's rows of a step's batch, on its devices; waits until they are tokenised."""
         placement = self._run.placement
         batch = self.blocks.batch(step, placement.rows(self._run.global_batch))
-        return placement.put(batch | {"bytes": target_bytes(batch, self._run.bytes_V)}, self.microbatches)
+        return placement.put(batch | {"bytes": target_bytes(batch, self._run.bytes_V)}, self._run.microbatches)
 
     def compile(self, state: Any, batch: Any) -> Callable[..., Any]:
         """The step (state, batch) -> (state, metrics) for states and batches like these, of which shapes are enough."""

@@ -19,6 +19,7 @@ from data_processing.row_source import RowSource
 from data_processing.token_files import TokenFiles, TokenFilesError
 from data_processing.token_readers import Reader
 from data_processing.tokens import plan_token_files
+from interface.progress import say
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import TrainingArguments
 
@@ -115,6 +116,13 @@ class Supply:
         while not self.files.are_whole():
             self.wait()
         return self.files
+
+    def num_blocks(self) -> int:
+        """The blocks of an epoch; waits until all of it is tokenised."""
+        say("tokenising: the schedule of an epoch run needs the number of its blocks")
+        found = self.wait_until_whole().num_blocks()
+        assert found is not None, "the files are whole"
+        return found
 
     def close(self) -> None:
         """End the process that writes, and reading."""

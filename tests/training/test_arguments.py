@@ -126,6 +126,7 @@ def test_choices_are_those_of_the_rooms_below():
         ({"profile_steps": "7"}, "--profile_steps is '7'; wanted A:B"),
         ({"profile_steps": "0:3"}, "--profile_steps is '0:3'; wanted A:B"),
         ({"decay_steps": 5, "lr_scheduler_type": "linear"}, "--decay_steps is the cosine's"),
+        ({"mesh": "fsdp=2"}, "--mesh fsdp=2 is given with --placement pmap; give --placement mesh"),
         ({"model_name_or_path": None}, "no model, or two"),
         ({"config_name": "c.json", "tokenizer_name": "t"}, "no model, or two"),
         ({"model_name_or_path": None, "config_name": "c.json"}, "name one with --tokenizer_name"),

@@ -25,7 +25,7 @@ from training.arguments import StreamingArguments
 from training.checkpoints import check_same_run, checkpoints_in, find_checkpoint
 from training.completions import read_samples
 from training.metrics import read_metrics
-from training.preparation import prepare
+from training.preparation import check, prepare
 
 SCRIPT = "training/run_clm_streaming_flax.py"
 
@@ -258,10 +258,6 @@ def test_a_run_goes_on_on_a_mesh_and_the_losses_agree(whole, flags, tmp_path):
     for step in (16, 20):
         assert found[step] == pytest.approx(wanted[step], rel=2e-3)
     modeling.load(folder)
-    refused = command(SCRIPT, *flags, "--output_dir", tmp_path / "no", "--placement=mesh", "--mesh=fsdp=2")
-    assert refused.returncode == 2 and "is for 2 devices; there are 1" in refused.stderr
-    refused = command(SCRIPT, *flags, "--output_dir", tmp_path / "no", "--mesh=fsdp=2")
-    assert refused.returncode == 2 and "give --placement mesh" in refused.stderr
 
 
 def test_overwrite_moves_the_earlier_run_aside_and_deletes_nothing(whole, flags, tmp_path):
@@ -334,6 +330,15 @@ def arguments(model_dir, corpus, tmp_path, **changes):
         ({"resume_from_checkpoint": "{tmp}"}, "holds no train_state/"),
         ({"push_to_hub": True}, "hf upload"),
         ({"output_dir": "{model}"}, "lies in --output_dir"),
+        ({"text_column_name": "content"}, 'none of the first .* "content" string; --text_column_name names the column'),
+        ({"placement": "mesh", "mesh": "fsdp=3"}, "fsdp=3.* is for 3 devices; there are 8. Make the product 8"),
+        ({"placement": "mesh", "mesh": "fsdp=4,tensor=2"}, "tensor=2 does not divide the model's 3 heads"),
+        ({"placement": "mesh", "mesh": "rows=8"}, "--mesh holds 'rows=8'"),
+        ({"model_type": "gptj"}, "--model_type is gptj; .* is a gpt_neo"),
+        (
+            {"model_type": "gptj", "model_name_or_path": None, "tokenizer_name": "{model}", "block_size": 2049},
+            "--block_size is 2049; gptj has 2048 positions",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(model_dir, corpus, tmp_path, changes, wanted):
@@ -343,6 +348,31 @@ def test_what_cannot_work_is_refused_before_anything_is_written(model_dir, corpu
     with pytest.raises(UserError, match=wanted):
         prepare(arguments(model_dir, corpus, tmp_path, **changes), {})
     assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_dataset_without_the_text_column_is_refused_with_those_that_it_has(model_dir, tmp_path):
+    (tmp_path / "rows.csv").write_text("code,path\nx = 1,a.py\n")
+    wanted = {"train_file": str(tmp_path / "rows.csv"), "data_dir": None}
+    with pytest.raises(UserError, match="no column 'text'; --text_column_name takes one of code, path"):
+        prepare(arguments(model_dir, None, tmp_path, **wanted), {})
+    assert not (tmp_path / "out").exists() and not (tmp_path / "cache").exists()
+
+
+def test_a_checkpoints_batch_that_does_not_divide_is_refused(whole, model_dir, corpus, tmp_path):
+    """Six blocks a step, and eight devices: no whole number of passes."""
+    elsewhere = arguments(model_dir, corpus, tmp_path, resume_from_checkpoint=str(whole[0] / "ckpt-20"))
+    with pytest.raises(UserError, match=r"6 blocks an optimizer step; 8 shares of .* 8 make 64 a pass, which does not"):
+        prepare(elsewhere, {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_family_alone_makes_a_model_of_its_default_sizes_with_a_row_for_each_token(tokenizer_dir, corpus, tmp_path):
+    wanted = {"model_name_or_path": None, "model_type": "gpt2", "tokenizer_name": str(tokenizer_dir)}
+    config = check(arguments(None, corpus, tmp_path, **wanted), {}).config
+    assert (config.hidden_size, config.num_layers, config.num_heads) == (768, 12, 12)
+    assert config.max_position_embeddings == 1024 and config.vocab_size == TINY["vocab_size"]
+    hf = config.to_hf()
+    assert hf["model_type"] == "gpt2" and "id2label" not in hf
 
 
 def test_an_empty_split_is_refused(model_dir, corpus, tmp_path):
