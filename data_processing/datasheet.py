@@ -52,6 +52,25 @@ def render(manifest: dict[str, Any]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def brief(manifest: dict[str, Any]) -> tuple[str, str]:
+    """What a model card says of a corpus, as markdown below a second-level heading, and a sentence on its licences."""
+    documents, num_bytes = sum(manifest["documents"].values()), sum(manifest["bytes"].values())
+    steps = [step["name"] for stage in manifest["stages"] for step in stage["settings"].get("steps", [])]
+    dropped = sum(manifest["dropped"].values())
+    rows = [[split, f"{number:,}", size(manifest["bytes"][split])] for split, number in manifest["documents"].items()]
+    sections = [
+        f"{documents:,} documents, {size(num_bytes)} of text; {dropped:,} documents were left out"
+        + (f" by these steps among others: {', '.join(dict.fromkeys(steps))}." if steps else "."),
+        table(["split", "documents", "text"], rows),
+        *shares("Languages", "language", manifest["languages"]),
+        *shares("Licences", "licence", manifest["licenses"]),
+        *shares("Sources", "source", manifest["sources"]),
+        *redacted(manifest["redacted"], manifest["stages"]),
+    ]
+    licenses = f"The training code by class of licence: {license_classes(manifest['licenses'])}."
+    return "\n\n".join(sections).replace("## ", "### "), licenses
+
+
 def shares(title: str, name: str, counts: dict[str, Any]) -> list[str]:
     """A table of documents and bytes by name, the largest first."""
     if not counts:

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,20 @@ def as_json(command: Any) -> dict[str, Any]:
         for field in dataclasses.fields(command)
         if not field.metadata.get("secret")
     }
+
+
+def typed(command: type) -> str:
+    """The command line that this process was started with, quoted for a shell, without the values of secrets."""
+    secret = {field.name for field in dataclasses.fields(command) if field.metadata.get("secret")}
+    words, kept = iter(sys.orig_argv[1:]), ["python"]
+    for word in words:
+        name, given, _ = word.partition("=")
+        if name.startswith("--") and name[2:].replace("-", "_") in secret:
+            if not given:
+                next(words, None)
+            continue
+        kept.append(word)
+    return shlex.join(kept)
 
 
 def _name_unknown(unknown: Sequence[str], command: type) -> str:

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from interface.files import write_text
 
 TEMPLATE = "report.html.j2"
-COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea")
+COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#a855f7")  # legible on white and on black
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,11 @@ class Report:
     headlines: Mapping[str, str]  # caption -> figure
     charts: Sequence[Chart | Bars] = ()
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    samples: Sequence[tuple[str, str]] = ()  # (prompt, completion)
+    samples: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # heading -> (prompt, completion)
+    command: str = ""
+    overview: Mapping[str, str] = field(default_factory=dict)
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)  # of the run, where it has kept them
 
 
 def versions() -> dict[str, str]:
@@ -74,7 +77,7 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         drawings=[(chart.title, _draw(chart)) for chart in report.charts],
         configuration=json.dumps(report.configuration, indent=2),
-        versions=versions(),
+        versions=report.versions or versions(),
         machine=f"{platform.system()} {platform.machine()}",
     )
     write_text(path, page)
@@ -82,16 +85,27 @@ def write_report(path: Path, report: Report) -> None:
 
 def _draw(chart: Chart | Bars) -> str:
     """One chart as an SVG element; the same numbers give the same bytes."""
-    import matplotlib
+    svg = _plot(chart, "svg").decode()
+    return re.sub(r"#000000|\bblack\b", "currentColor", svg[svg.index("<svg") :])
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+
+def draw_png(chart: Chart) -> bytes:
+    """One chart as a picture on white, for pages that show no SVG."""
+    return _plot(chart, "png")
+
+
+def _plot(chart: Chart | Bars, kind: Literal["svg", "png"]) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     # text stays text: selectable, small, and in the page's own font and colour
-    with pyplot.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 10}):
-        figure, axes = pyplot.subplots(figsize=(6.2, 2.9), layout="constrained")
-        figure.patch.set_alpha(0)
-        axes.patch.set_alpha(0)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 10}):
+        figure = Figure(figsize=(6.2, 2.9), layout="constrained")
+        axes = figure.subplots()
+        if kind == "svg":
+            figure.patch.set_alpha(0)
+            axes.patch.set_alpha(0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         if isinstance(chart, Bars):
@@ -112,8 +126,8 @@ def _draw(chart: Chart | Bars) -> str:
                 axes.set_yscale("log")
             axes.set_xlabel("optimizer step")
             axes.set_ylabel(chart.unit)
-        drawing = io.StringIO()
-        figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
-        pyplot.close(figure)
-    svg = drawing.getvalue()
-    return re.sub(r"#000000|\bblack\b", "currentColor", svg[svg.index("<svg") :])
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        drawing = io.BytesIO()
+        unstamped = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(drawing, format=kind, metadata=unstamped, dpi=150)
+    return drawing.getvalue()

@@ -8,6 +8,7 @@ from pathlib import Path
 import optax
 
 from interface.errors import Stopped
+from interface.flags import typed
 from interface.progress import Steps, start_table
 from modeling.checkpoint import file_names
 from training.arguments import TrainingArguments
@@ -21,8 +22,10 @@ from training.preparation import Run
 from training.processes import is_primary
 from training.profiling import Profile
 from training.program import Program
+from training.publication import publish
 from training.saves import Due
 from training.stopping import Stopping
+from training.summary import write_facts
 from training.trackers import Trackers
 from training.validation import validator
 
@@ -60,10 +63,10 @@ def _train(
     # --- Act 2: compile ----------------------------------------------------------------------------------------
     compiled = program.compile(state, program.batch(first_step))
     evaluate = validator(arguments, run, run.placement, stopping)
-    start_table(
-        f"{resolved['run_name']}: {f'resume at step {first_step}' if run.checkpoint else 'train'}",
-        overview(arguments, run, compiled, first_step=first_step, max_steps=max_steps),
-    )
+    facts = overview(arguments, run, compiled, first_step=first_step, max_steps=max_steps)
+    start_table(f"{resolved['run_name']}: {f'resume at step {first_step}' if run.checkpoint else 'train'}", facts)
+    if is_primary():
+        write_facts(output_dir, typed(type(arguments)), facts)
 
     # --- Act 3: the loop ---------------------------------------------------------------------------------------
     checkpoints = Checkpoints(
@@ -130,4 +133,5 @@ def _train(
     assert last is not None, "the last step is always saved"
     if is_primary():
         export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
+        publish(output_dir)
     return output_dir

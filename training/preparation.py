@@ -42,6 +42,7 @@ from training.completions import CODE, PROBLEMS, read_prompts
 from training.export import NAME as EXPORTED
 from training.metrics import bytes_of_tokens
 from training.placement import DataParallel, MeshPlacement, Placement
+from training.publication import PUBLISHED
 from training.supply import Supply
 
 
@@ -193,6 +194,7 @@ def _names(run: Run) -> list[str]:
         "metrics.jsonl",
         "samples.jsonl",
         EXPORTED,
+        *PUBLISHED,
         *map(_log_name, run.supplies),
         *file_names(run.config),
     ]

@@ -16,7 +16,8 @@ def example() -> Report:
             Chart("Loss", "nats", {"train": [(1, 5.0), (2, 4.0)]}),
         ],
         tables={"Table": [{"model": "base", "value": "2.6"}]},
-        samples=[("def f(x):\n", "    return x < 3 </pre>")],
+        samples={"at step 2": [("def f(x):\n", "    return x < 3 </pre>")]},
+        command="python train.py --seed 42",
         configuration={"seed": 42},
     )
 

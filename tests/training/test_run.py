@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -87,11 +89,20 @@ def test_the_model_learnt_and_loads_in_torch_with_the_same_logits(whole, model_d
     with torch.no_grad():
         wanted = oracle(ids).logits.numpy()
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
-    # the model cards' own snippet
-    text = oracle.generate(
-        ids, do_sample=True, max_length=50, num_beams=2, early_stopping=True, eos_token_id=tokenizer.eos_token_id
-    )
-    assert text.shape[1] <= 50
+    # the model card's own snippet
+    snippet = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(snippet.replace("repo = 'tiny'", f"repo = {str(folder)!r}"), names)
+    assert names["input_ids"].shape[1] < names["output"].shape[1] <= 50
+
+
+def test_the_run_describes_itself_with_the_line_that_made_it(whole, flags):
+    folder, _ = whole
+    (typed,) = re.findall(r"```bash\n(.*)\n```", (folder / "README.md").read_text())
+    wanted = [SCRIPT, *flags, "--output_dir", folder, "--report_to=all", "--eval_completions=2"]
+    assert shlex.split(typed) == ["python", *map(str, wanted)]
+    page = (folder / "report.html").read_text()
+    assert page.count("<details") == len({row["step"] for row in read_samples(folder)}) + 1 and "parameters" in page
 
 
 def test_metrics_hold_each_interval_and_evaluation_once(whole):
