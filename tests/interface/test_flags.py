@@ -16,6 +16,7 @@ class Example:
     keep: bool = flag(True, "keep it")
     learning_rate: float = flag(5e-5, "peak")
     token: str | None = flag(None, "a secret", secret=True)
+    sources: list[str] | None = flag(None, "where from")
 
     def __post_init__(self) -> None:
         if self.block_size < 1:
@@ -64,12 +65,27 @@ def test_a_file_of_flags_equals_the_flags_and_later_flags_win(tmp_path):
         assert read(str(tmp_path / name), "--block_size=9").block_size == 9
 
 
-@pytest.mark.parametrize("text", ["{", "[1, 2]"])
-def test_a_broken_file_of_flags_is_refused(tmp_path, text, capsys):
+def test_a_list_in_a_file_is_several_words_or_one_with_commas(tmp_path):
+    """The second is how a resolved configuration holds what was typed as a,b."""
+    (tmp_path / "run.yaml").write_text("output_dir: o\nsources: [a b, c]\ntoken: [d, e]\n")
+    assert read(str(tmp_path / "run.yaml")) == read("--output_dir=o", "--sources", "a b", "c", "--token=d,e")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{", "run.json is not readable as json"),
+        ("[1, 2]", "run.json holds a list; wanted one object"),
+        ('{"output_dir": "o", "blocksize": 3}', "run.json: unknown flag --blocksize; did you mean --block_size?"),
+        ('{"output_dir": {"a": 1}}', "run.json: output_dir holds an object; wanted one value"),
+        ('{"output_dir": "o", "block_size": "many"}', "invalid int value"),
+    ],
+)
+def test_a_broken_file_of_flags_is_refused(tmp_path, text, wanted, capsys):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(SystemExit):
         read(str(tmp_path / "run.json"))
-    assert "run.json" in capsys.readouterr().err
+    assert wanted in capsys.readouterr().err
 
 
 def test_a_secret_is_in_no_resolved_configuration():
