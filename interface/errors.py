@@ -20,6 +20,13 @@ class OutputNotEmpty(UserError):
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: give the command again and it goes on
 
 
+UNPUSHED = 69  # EX_UNAVAILABLE of sysexits.h
+
+
+class NotPushed(Exception):
+    """A run is done and its model is on disk, but the Hub did not take it."""
+
+
 class Stopped(Exception):
     """A command has ended because a signal asked it to; what it had done is saved."""
 
@@ -27,7 +34,8 @@ class Stopped(Exception):
 def run(command: Callable[[], None]) -> None:
     """Run a command's main function.
 
-    It ends with status 2 on a UserError, 1 on a fault of the system, 130 on Ctrl-C, STOPPED where it could save first.
+    It ends with status 2 on a UserError, 1 on a fault of the system, 130 on Ctrl-C, STOPPED where it could save first,
+    UNPUSHED where all is done but the last push.
     """
     try:
         command()
@@ -37,6 +45,9 @@ def run(command: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(STOPPED)
+    except NotPushed as left:
+        print(f"error: {left}", file=sys.stderr)
+        sys.exit(UNPUSHED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -4,8 +4,9 @@ with serve({"org/name": Repository({"main": {"config.json": b"{}"}})}) as hub:
     command(..., **hub.environment(tmp_path))
 
 A route is a method, a pattern and a function of the matched names, and of the body where the method has one.
-Writing wants TOKEN. A commit is what the client makes of one: a list of regular files and of large ones, whose content
-was sent before it under its SHA-256 (the LFS batch protocol, without its parts and without xet).
+Writing wants TOKEN; READ_TOKEN, of the same user, only reads. What is to go wrong is listed in `hub.faults`.
+A commit is what the client makes of one: a list of regular files and of large ones, whose content was sent before it
+under its SHA-256 (the LFS batch protocol, without its parts and without xet).
 """
 
 from __future__ import annotations
@@ -14,15 +15,23 @@ import base64
 import hashlib
 import json
 import re
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
+from types import SimpleNamespace
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 TOKEN = "hf_test"
+READ_TOKEN = "hf_read"
+USER = "me"
 Files = dict[str, bytes]
 
 
@@ -52,6 +61,18 @@ class Repository:
 
 
 @dataclass
+class Fault:
+    """What becomes of the next `times` requests whose "METHOD path" matches `where`."""
+
+    where: str
+    times: int = 1
+    status: int = 0  # refused with this status
+    retry_after: int | None = None
+    drop: Literal["", "upload", "download"] = ""  # the connection is cut within the body that comes, or that goes
+    seconds: float = 0.0  # passed before anything else
+
+
+@dataclass
 class Hub:
     """A running server: its repositories by id, and the log of its requests as (method, path)."""
 
@@ -60,6 +81,35 @@ class Hub:
     large: dict[str, bytes] = field(default_factory=dict)  # contents by SHA-256
     commits: list[tuple[str, str, str]] = field(default_factory=list)  # (repository, branch, message)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    tokens: dict[str, Literal["write", "read"]] = field(default_factory=lambda: {TOKEN: "write", READ_TOKEN: "read"})
+    faults: list[Fault] = field(default_factory=list)
+    lock: Lock = field(default_factory=Lock)
+    waited: list[float] = field(default_factory=list)  # seconds that an adopting process would have slept
+
+    def adopt(self, monkeypatch: pytest.MonkeyPatch, home: Path, token: str) -> None:
+        """Let this process and its children talk to this server; here pauses are noted in `waited`, not made.
+
+        The client read its settings when it was imported.
+        """
+        from huggingface_hub import HfApi, constants
+
+        for name, value in self.environment(home, token).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(constants, "ENDPOINT", self.url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: HfApi(endpoint=self.url))
+        clock = SimpleNamespace(sleep=self.waited.append, monotonic=lambda: sum(self.waited), time=time.time)
+        for module in ("interface.push", "huggingface_hub.utils._http"):
+            monkeypatch.setattr(f"{module}.time", clock)
+
+    def fault(self, request: str) -> Fault | None:
+        """The first fault that waits for such a request; it has one time less from now on."""
+        with self.lock:
+            found = next((fault for fault in self.faults if fault.times and re.search(fault.where, request)), None)
+            if found:
+                found.times -= 1
+            return found
 
     def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
         """What a command needs to talk to this server and to nobody else."""
@@ -88,7 +138,7 @@ Answer = tuple[bytes, dict[str, str]]
 
 def find(hub: Hub, model: str, revision: str, token: str | None) -> tuple[Repository, str]:
     repository = hub.repositories.get(model)
-    if repository is None or (repository.private and token != TOKEN):
+    if repository is None or (repository.private and token not in hub.tokens):
         # 401 without a token, 404 with one: the Hub never says whether a private repository exists
         raise NotThere(404 if token else 401, "RepoNotFound", "Repository not found")
     ref = repository.ref(revision)
@@ -119,7 +169,7 @@ def tree(hub: Hub, token: str | None, model: str, revision: str) -> Answer:
 
 def content(hub: Hub, token: str | None, model: str, revision: str, name: str) -> Answer:
     repository, ref = find(hub, model, revision, token)
-    if repository.gated and token != TOKEN:
+    if repository.gated and token not in hub.tokens:
         raise NotThere(403 if token else 401, "GatedRepo", f"Access to model {model} is restricted")
     if name not in repository.refs[ref]:
         raise NotThere(404, "EntryNotFound", f"{name} is not in this revision")
@@ -132,12 +182,32 @@ def content(hub: Hub, token: str | None, model: str, revision: str, name: str) -
 LARGE = (".safetensors", ".msgpack", ".bin")  # as the Hub's .gitattributes has it
 
 
-def writable(hub: Hub, token: str | None, model: str) -> Repository:
-    if token != TOKEN:
+OTHERS = "somebody-else/"  # whose repositories nobody here may write to
+
+
+def signed_in(hub: Hub, token: str | None) -> str:
+    if token not in hub.tokens:
         raise NotThere(401, "", "Invalid username or password.")
+    return hub.tokens[token]
+
+
+def whoami(hub: Hub, token: str | None) -> Answer:
+    role = signed_in(hub, token)
+    return as_json({"type": "user", "name": USER, "orgs": [], "auth": {"accessToken": {"role": role}}})
+
+
+def writable(hub: Hub, token: str | None, model: str) -> Repository:
+    role = signed_in(hub, token)
     if model not in hub.repositories:
         raise NotThere(404, "RepoNotFound", "Repository not found")
+    if role == "read" or model.startswith(OTHERS):
+        raise NotThere(403, "", f"You don't have the rights to write to {model}")
     return hub.repositories[model]
+
+
+def check_write(hub: Hub, token: str | None, model: str) -> Answer:
+    writable(hub, token, model)
+    return as_json({})
 
 
 def branch_of(repository: Repository, revision: str) -> Files:
@@ -148,10 +218,8 @@ def branch_of(repository: Repository, revision: str) -> Files:
 
 def create(hub: Hub, token: str | None, body: bytes) -> Answer:
     asked = json.loads(body)
-    model = f"{asked['organization'] or 'me'}/{asked['name']}"
-    if token != TOKEN:
-        raise NotThere(401, "", "Invalid username or password.")
-    if asked["organization"] == "somebody-else":
+    model = f"{asked['organization'] or USER}/{asked['name']}"
+    if signed_in(hub, token) == "read" or model.startswith(OTHERS):
         raise NotThere(403, "", "You don't have the rights to create a model under this namespace")
     if model in hub.repositories:
         raise NotThere(409, "", "You already created this model repo", url=f"{hub.url}/{model}")
@@ -239,6 +307,8 @@ ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", r"/api/models/(?P<model>[^/]+/[^/]+)/revision/(?P<revision>[^/]+)", info),
     ("GET", r"/api/models/(?P<model>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)/?", tree),
     ("GET", r"/(?P<model>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)", content),
+    ("GET", r"/api/whoami-v2", whoami),
+    ("GET", r"/api/models/(?P<model>[^/]+/[^/]+)/auth-check/write", check_write),
     ("POST", r"/api/repos/create", create),
     ("POST", r"/api/models/(?P<model>[^/]+/[^/]+)/branch/(?P<revision>[^/]+)", create_branch),
     ("POST", r"/api/models/(?P<model>[^/]+/[^/]+)/preupload/(?P<revision>[^/]+)", preupload),
@@ -263,8 +333,16 @@ def serve(repositories: dict[str, Repository]) -> Iterator[Hub]:
             said = self.headers.get("Authorization", "")
             token = said.removeprefix("Bearer ") or None
             method = "GET" if self.command == "HEAD" else self.command
+            self.wrong = hub.fault(f"{self.command} {unquote(path)}") or Fault("")
+            time.sleep(self.wrong.seconds)
+            if self.wrong.drop == "upload":
+                self.rfile.read(1)
+                self.cut()
+                return
             more = {"body": self.body()} if method in ("POST", "PUT") else {}
             try:
+                if self.wrong.status:
+                    raise NotThere(self.wrong.status, "", "out of order")
                 for wanted, pattern, function in ROUTES:
                     match = re.fullmatch(pattern, path) if wanted == method else None
                     if match:
@@ -274,6 +352,8 @@ def serve(repositories: dict[str, Repository]) -> Iterator[Hub]:
                 raise NotThere(404, "NotFound", f"no route for {self.command} {path}")
             except NotThere as refusal:
                 headers = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
+                if self.wrong.retry_after is not None:
+                    headers["Retry-After"] = str(self.wrong.retry_after)
                 self.reply(refusal.status, json.dumps({"error": refusal.message} | refusal.more).encode(), headers)
 
         def body(self) -> bytes:
@@ -292,8 +372,16 @@ def serve(repositories: dict[str, Repository]) -> Iterator[Hub]:
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)
             self.end_headers()
-            if self.command != "HEAD":
+            if self.wrong.drop == "download":
+                self.wfile.write(body[: len(body) // 2])
+                self.cut()
+            elif self.command != "HEAD":
                 self.wfile.write(body)
+
+        def cut(self) -> None:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
 
         do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 

@@ -110,9 +110,9 @@ def patch(command: Patch) -> None:
 
     tokens = read_preset(command.preset)
     where, texts = held_out_texts(command.data_dir)
+    from interface.push import open_repository, push
     from modeling.checkpoint import file_names, load, save
     from modeling.hub import resolve
-    from modeling.push import open_repository, push
     from tokenizer_patch.patch import patch_params, patch_tokenizer, tab_id
     from tokenizer_patch.repair import mend
     from tokenizer_patch.report import lines, measure

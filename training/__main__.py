@@ -1,6 +1,7 @@
-"""Report on a training run, or say what a training command would make of its flags.
+"""Report on a training run, push it to the Hub, or say what a training command would make of its flags.
 
 python -m training report --run_dir OUT [--scores bits_per_byte.json] [--samples samples.jsonl]
+python -m training push --run_dir OUT [--checkpoint ckpt-500] [--hub_model_id OWNER/NAME]
 python -m training resolve FLAGS        of run_clm_streaming_flax.py, as JSON; needs neither model nor data
 python -m training resolve_apps FLAGS   of run_clm_apps.py
 """
@@ -63,10 +64,27 @@ def report(command: MakeReport) -> None:
     print(f"wrote the report to {path}")
 
 
+@dataclass(frozen=True)
+class PushRun:
+    run_dir: str = required("output_dir of a training run")
+    checkpoint: str | None = flag(None, "ckpt-N to push; default: the model in run_dir itself")
+    hub_model_id: str | None = flag(None, "OWNER/NAME or NAME of the repository; default: what the run was given")
+
+
+def push(command: PushRun) -> None:
+    from training.hub_push import HubPush
+
+    configuration = _read(Path(command.run_dir) / "run.json", "the output_dir of a training run")
+    configuration |= {"output_dir": command.run_dir}  # it may have been moved since
+    configuration |= {"hub_model_id": command.hub_model_id} if command.hub_model_id else {}
+    print(f"pushed to {HubPush.of(configuration).now(command.checkpoint)}")
+
+
 def main() -> None:
     _, command = choose(
         {
             "report": (MakeReport, "Write report.html for a training run."),
+            "push": (PushRun, "Push a run's model to the Hub, as its --hub_strategy says."),
             "resolve": (StreamingArguments, "Print the resolved flags of run_clm_streaming_flax.py as JSON."),
             "resolve_apps": (AppsArguments, "Print the resolved flags of run_clm_apps.py as JSON."),
         },
@@ -74,6 +92,8 @@ def main() -> None:
     )
     if isinstance(command, MakeReport):
         report(command)
+    elif isinstance(command, PushRun):
+        push(command)
     else:
         print(json.dumps(command.resolved(), indent=2))
 

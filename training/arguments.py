@@ -140,13 +140,31 @@ class TrainingArguments(RowFlags):
         "output",
     )  # fmt: skip
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
-    push_to_hub: bool = flag(False, "not supported yet and refused; `hf upload OUTPUT_DIR` does it", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
     peak_tflops: float | None = flag(
         None, "a device's dense bfloat16 peak, of which MFU is a share; default: by the device's name", "output"
     )
     profile_steps: str | None = flag(
         None, "A:B traces optimizer steps A to B, both counted, into output_dir/profile", "output"
+    )
+
+    push_to_hub: bool = flag(
+        False,
+        "push the model to the Hub, in the background; the token is HF_TOKEN or that of `hf auth login`",
+        "hub",
+    )
+    hub_model_id: str | None = flag(
+        None, "OWNER/NAME or NAME of the repository; default: the run's name, under the token's user", "hub"
+    )
+    hub_strategy: Literal["end", "every_save", "checkpoint", "all_checkpoints"] = flag(
+        "every_save",
+        "what is pushed: the model at the end; also after each save; also the newest checkpoint, to last-checkpoint/; "
+        "or all checkpoints",
+        "hub",
+    )
+    hub_private_repo: bool = flag(False, "make the repository private, where it is not there yet", "hub")
+    hub_push_optimizer: bool = flag(
+        False, "push the optimizer's state with the checkpoints, without which no run can go on from them", "hub"
     )
 
     def __post_init__(self) -> None:
@@ -200,6 +218,14 @@ class TrainingArguments(RowFlags):
             value = getattr(self, name)
             if value:  # a shell leaves the ~ of --output_dir=~/out to us
                 object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)
+        if self.hub_push_optimizer and (
+            self.hub_strategy not in ("checkpoint", "all_checkpoints") or not self.save_optimizer
+        ):
+            raise BadArguments(
+                f"--hub_push_optimizer goes with whole checkpoints, and --hub_strategy is {self.hub_strategy}, "
+                f"--save_optimizer {self.save_optimizer}; give --hub_strategy checkpoint or all_checkpoints, and "
+                "--save_optimizer true"
+            )
         self.trackers()
 
     @property

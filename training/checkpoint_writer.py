@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,16 @@ class Checkpoints:
         resolved: dict[str, Any],
         keep: int | None,
         with_train_state: bool,
+        when_whole: Callable[[Path], None] | None = None,
     ) -> None:
+        """`when_whole` is called with each checkpoint that has its name, from the thread that wrote it."""
         self._output_dir = output_dir
         self._config = config
         self._tokenizer_dir = tokenizer_dir
         self._eos_token_id = eos_token_id
         self._about = {"identity": identity, "configuration": resolved}
         self._keep = keep
+        self._when_whole = when_whole
         self._states = StateWriter() if with_train_state else None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -99,6 +103,8 @@ class Checkpoints:
                 remove_tree(final)
                 partial.rename(final)
                 sync_folder(self._output_dir)
+                if self._when_whole is not None:
+                    self._when_whole(final)
                 self._rotate()
         except BaseException as error:
             self._failure = self._explain(step, error)

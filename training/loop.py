@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import optax
@@ -36,9 +36,9 @@ def train(
     """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
 
     `saves` tells after which steps a checkpoint is due; the last step's always is.
-    Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping).
+    Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping); NotPushed.
     """
-    with Stopping() as stopping:
+    with Stopping() as stopping, run.hub or nullcontext():
         return _train(arguments, run, schedule, max_steps, saves, trackers, stopping)
 
 
@@ -78,6 +78,7 @@ def _train(
         resolved=resolved,
         keep=arguments.save_total_limit,
         with_train_state=arguments.save_optimizer,
+        when_whole=run.hub.saved if run.hub else None,
     )
     log = MetricLog(output_dir, trackers, first_step)
     completions = Completions(
@@ -134,4 +135,6 @@ def _train(
     if is_primary():
         export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
         publish(output_dir)
+    if run.hub:
+        run.hub.finish()
     return output_dir

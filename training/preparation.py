@@ -40,8 +40,10 @@ from training.checkpoints import (
 )
 from training.completions import CODE, PROBLEMS, read_prompts
 from training.export import NAME as EXPORTED
+from training.hub_push import HubPush, open_hub
 from training.metrics import bytes_of_tokens
 from training.placement import DataParallel, MeshPlacement, Placement
+from training.processes import is_primary
 from training.publication import PUBLISHED
 from training.supply import Supply
 
@@ -62,6 +64,7 @@ class Run(NamedTuple):
     microbatches: int  # that a device takes its share of the global batch in
     identity: dict[str, Any]
     prompts: tuple[str, ...] = ()  # to complete at each evaluation
+    hub: HubPush | None = None  # of the main process, where it is to push
     held: int | None = None  # the lock of output_dir, for as long as the run lasts
 
 
@@ -79,8 +82,6 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     """
     if not arguments.do_train:
         raise BadArguments("nothing to do: give --do_train (and --do_eval to evaluate along the way)")
-    if arguments.push_to_hub:
-        raise BadArguments("--push_to_hub is not supported yet; upload output_dir with `hf upload` when the run ends")
     splits = ["train", "validation"] if arguments.do_eval else ["train"]
     rows = RowSource.of(arguments)
     rows.check(splits)
@@ -90,6 +91,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     if not rows.is_pairs:
         for split in splits:
             check_first_row(rows.open(split), arguments.text_column_name)
+    hub = open_hub(arguments) if is_primary() and not arguments.dry_run else None  # before a long download
     model_dir = _model_dir(arguments)
     tokenizer_dir = _tokenizer_dir(arguments, model_dir)
     tokenizer = Tokenizer.load(tokenizer_dir)
@@ -145,6 +147,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         microbatches,
         identity,
         prompts,
+        hub,
     )
 
 
@@ -163,7 +166,7 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
         if left.suffix == ".deleted":
             shutil.rmtree(left, ignore_errors=True)
     claim(output_dir, *names)
-    write_json(output_dir / "run.json", arguments.resolved())
+    write_json(output_dir / "run.json", arguments.resolved() | ({"hub_model_id": run.hub.repo_id} if run.hub else {}))
     for split, supply in run.supplies.items():
         supply.start(_place(run) if split == "train" else None, overwrite=arguments.overwrite_cache)
     return run._replace(held=held)

@@ -339,7 +339,6 @@ def arguments(model_dir, corpus, tmp_path, **changes):
         ({"model_name_or_path": "./nowhere"}, "no model folder at ./nowhere"),
         ({"tokenizer_name": "{tmp}"}, "no tokenizer in"),
         ({"resume_from_checkpoint": "{tmp}"}, "holds no train_state/"),
-        ({"push_to_hub": True}, "hf upload"),
         ({"output_dir": "{model}"}, "lies in --output_dir"),
         ({"text_column_name": "content"}, 'none of the first .* "content" string; --text_column_name names the column'),
         ({"placement": "mesh", "mesh": "fsdp=3"}, "fsdp=3.* is for 3 devices; there are 8. Make the product 8"),

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
-from modeling.push import PushRefused, open_repository, push
+from interface.push import PushRefused, full_id, open_repository, push
 from tests.conftest import command, succeed
-from tests.hub_server import TOKEN, Repository, serve
+from tests.hub_server import READ_TOKEN, TOKEN, Fault, Repository, serve
 
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A running hub that this process's client talks to: it reads its settings when it is imported."""
-    from huggingface_hub import HfApi, constants
-
     with serve({"org/there": Repository({"main": {"README.md": b"kept", "config.json": b"old"}})}) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr("huggingface_hub.HfApi", lambda: HfApi(endpoint=hub.url))
+        hub.adopt(monkeypatch, tmp_path, TOKEN)
         yield hub
 
 
@@ -98,7 +92,69 @@ def test_no_right_no_token_and_nothing_to_push_are_refused(hub, folder, monkeypa
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(PushRefused, match=r"Set HF_TOKEN or run `hf auth login`"):
         open_repository("org/new")
-    assert hub.commits == []
+    with pytest.raises(PushRefused, match=r"Set HF_TOKEN or run `hf auth login`"):
+        full_id("new")
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(PushRefused, match="Token is required"):
+        full_id("new")
+    assert hub.commits == [] and not hub.waited  # nothing that waiting could mend
+
+
+def test_a_repository_that_may_only_be_read_is_refused_when_it_is_opened(hub, monkeypatch):
+    """The client alone takes it for open: it is there, and creating it was refused."""
+    hub.repositories["somebody-else/x"] = Repository({"main": {}})
+    with pytest.raises(PushRefused, match=r"did not take somebody-else/x"):
+        open_repository("somebody-else/x")
+    monkeypatch.setenv("HF_TOKEN", READ_TOKEN)
+    with pytest.raises(PushRefused, match="did not take org/there"):
+        open_repository("org/there")
+
+
+def test_a_name_alone_is_one_of_the_tokens_user(hub):
+    assert full_id("new") == "me/new" and full_id("org/new") == "org/new"
+
+
+PASSING = [
+    Fault("POST .*/commit/", times=3, status=500),
+    Fault("POST .*/commit/", status=429, retry_after=40),
+    Fault("PUT /large/", times=2, drop="upload"),
+    Fault("POST .*/commit/", drop="upload"),
+    Fault("POST .*/commit/", drop="download"),  # it was done, and the answer got lost
+    Fault("POST .*/preupload/", times=8, status=503),  # more often than the client itself tries
+]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: f"{fault.where} {fault.status or fault.drop}")
+def test_what_passes_is_tried_again_until_it_works(hub, folder, fault):
+    open_repository("org/new")
+    hub.faults = [dataclasses.replace(fault)]
+    told = []
+    push(folder, "org/new", NAMES, message="m", tell=told.append)
+    assert hub.faults[0].times == 0
+    assert hub.repositories["org/new"].refs["main"]["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert len(hub.commits) == 1 and all(text.startswith("org/new: ") and "trying again in" in text for text in told)
+    assert fault.retry_after is None or max(hub.waited) >= fault.retry_after
+    assert hub.waited and sum(hub.waited) < 600
+
+
+def test_what_does_not_pass_is_given_up_in_time(hub, folder):
+    open_repository("org/new")
+    hub.faults = [Fault("POST .*/commit/", times=10**9, status=502)]
+    with pytest.raises(PushRefused, match=r"did not take org/new in \d+ s of trying: .*502"):
+        push(folder, "org/new", NAMES, message="m", tell=lambda _: None)
+    assert 400 < sum(hub.waited) <= 600 and sorted(hub.waited) == hub.waited  # pauses grow
+    hub.faults = [Fault("POST .*/commit/", status=429, retry_after=4000)]
+    hub.waited.clear()
+    with pytest.raises(PushRefused, match="429"):
+        push(folder, "org/new", NAMES, message="m", tell=lambda _: None)
+    assert not hub.waited  # the Hub asks for more than we would wait
+
+
+def test_the_files_of_a_replaced_folder_that_are_no_more_are_deleted(hub, folder):
+    push(folder, "org/there", ["logs"], message="one")
+    (folder / "logs" / "a.txt").rename(folder / "logs" / "b.txt")
+    push(folder, "org/there", ["logs"], message="two", replaced=["logs"])
+    assert hub.repositories["org/there"].refs["main"].keys() == {"README.md", "config.json", "logs/b.txt"}
 
 
 def test_the_patch_is_pushed_and_loads_from_there(model_dir, corpus, tmp_path):
