@@ -97,7 +97,7 @@ def test_help_of_every_command_imports_nothing_slow():
     said = succeed("-c", COMMANDS)
     streaming = said[: said.index("run_clm_apps.py")]
     groups = re.findall(r"^(\w+):$", streaming, re.M)
-    assert sorted(groups) == sorted({"run", "model", "data", "optimization", "output", "options"})
+    assert sorted(groups) == sorted({"run", "model", "data", "optimization", "output", "hub", "options"})
     assert "--gradient_accumulation_steps" in streaming[streaming.index("optimization:") :]
 
 
