@@ -34,7 +34,7 @@ from training.arguments import TrainingArguments
 from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in
 
 MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES, "model*.safetensors", "*.index.json")
-COMPANIONS = ("README.md", "report.html", "metrics.jsonl")  # of output_dir, as they are at that moment
+COMPANIONS = ("README.md", "figure-*.png", "report.html", "metrics.jsonl")  # of output_dir, as they are at that moment
 LAST_CHECKPOINT = "last-checkpoint"
 GRACE_SECONDS = 5.0  # for the push that is under way when a run is asked to stop; a spot machine has 30 in all
 
@@ -137,7 +137,7 @@ class HubPush:
         """Link what a push of a checkpoint, or of output_dir's model, is to send."""
         model_dir = checkpoint or self._output_dir
         files = {path.name: path for name in MODEL_FILES for path in model_dir.glob(name)}
-        files |= {name: self._output_dir / name for name in COMPANIONS if (self._output_dir / name).is_file()}
+        files |= {path.name: path for name in COMPANIONS for path in self._output_dir.glob(name)}
         whole = checkpoints_in(self._output_dir)
         folders: dict[str, Path] = {}
         if self._strategy == "checkpoint" and (checkpoint or whole):
@@ -223,9 +223,9 @@ def open_hub(arguments: TrainingArguments) -> HubPush | None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name; copy what is appended to, and on file systems without links."""
+    """Give a file a second name, or copy it: what is appended to, and all on a file system without links."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.name not in COMPANIONS:
+    if source.name != "metrics.jsonl":
         try:
             os.link(source, target)
             return

@@ -192,6 +192,7 @@ def test_a_run_pushes_its_checkpoint_and_its_model_through_all_trouble(pushed):
     assert {name: data for name, data in there.items() if name.startswith("last-checkpoint/")} == last
     root = {name: data for name, data in there.items() if "/" not in name}
     assert {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json"} <= root.keys()
+    assert {"README.md", "report.html", "figure-loss.png", "metrics.jsonl"} <= root.keys()
     assert root == {name: (out / name).read_bytes() for name in root}
     assert not root.keys() & {"run.json", "written.json", "tokenize-train.log"}
     held = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
