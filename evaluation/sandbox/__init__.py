@@ -21,10 +21,10 @@ from .errors import (
 from .inside.codec import Array
 from .jobs import Job, Limits, Outcome
 from .pool import Sandbox
-from .session import UNSERIALIZABLE, Opaque, Session
+from .session import UNSERIALIZABLE, Opaque, Session, class_name
 
 __all__ = [
     "UNSERIALIZABLE", "Array", "CandidateError", "CandidateGone", "CandidateTimeout", "InfrastructureFailure",
     "IsolationIneffective", "Job", "Limits", "Opaque", "Outcome", "Sandbox", "SandboxError", "SandboxUnavailable",
-    "Session",
+    "Session", "class_name",
 ]  # fmt: skip

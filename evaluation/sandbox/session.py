@@ -49,6 +49,12 @@ class Opaque:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __abs__ = _refuse
 
 
+def class_name(value: Opaque) -> str:
+    """The name of an object's class, as the program has it."""
+    name: str = value._reference.kind
+    return name
+
+
 class Session:
     """Load a program's text and call what it defines; values come and go by value (inside/codec.py says which).
 

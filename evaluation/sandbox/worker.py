@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .bubblewrap import start_zygote, unavailable
-from .errors import CandidateError, CandidateTimeout, NotStarted, SandboxUnavailable
+from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted, SandboxUnavailable
 from .inside.codec import Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
 from .session import Session
@@ -68,17 +68,17 @@ class Zygote:
         self.running = True
         return channel
 
-    def end(self) -> tuple[int, float]:
-        """Kill the program that runs; its wait status and CPU seconds."""
+    def end(self) -> float:
+        """Kill the program that runs; its CPU seconds."""
         self.running = False
         self.control.send(encode(("end",)))
         answer = self.control.recv(4096)
         if not answer:
             raise Fault("the zygote is gone")
-        _, fault, status, cpu_seconds = decode(answer)
+        _, fault, cpu_seconds = decode(answer)
         if fault:
             raise Fault(f"the zygote could not start a program: {fault}")
-        return status, cpu_seconds
+        return float(cpu_seconds)
 
 
 def main(host: socket.socket, warm: list[str], unsafe: bool) -> None:
@@ -151,7 +151,7 @@ def judge(
             if kind == "verdict":
                 verdict = (fields[0], fields[1])
             elif kind == "restart":
-                cpu_seconds += zygote.end()[1]
+                cpu_seconds += zygote.end()
                 channel = zygote.start(limits, output_bytes)
                 socket.send_fds(control, [b"c"], [channel.fileno()])
                 channel.close()
@@ -162,16 +162,10 @@ def judge(
         os.waitpid(process, 0)
         control.close()
         if zygote.running:
-            status, used = zygote.end()
+            used = zygote.end()
     cpu_seconds += used
-    # killed by the kernel at its limit of CPU time: out of time, whatever its judge made of the silence
-    if (
-        verdict[0] == "failed"
-        and os.WIFSIGNALED(status)
-        and os.WTERMSIG(status) == signal.SIGKILL
-        and used >= limits[0]
-    ):
-        verdict = ("timed out", "timed out")
+    if verdict[0] == "gone":  # killed by the kernel at its limit of CPU time, or ended by itself
+        verdict = ("timed out", "timed out") if used >= 0.9 * limits[0] else ("failed", verdict[1])
     return (*verdict, cpu_seconds)
 
 
@@ -210,6 +204,8 @@ def _judge_process(
             message: tuple[Any, ...] = ("verdict", status, detail)
         except CandidateTimeout:
             message = ("verdict", "timed out", "timed out")
+        except CandidateGone as error:
+            message = ("verdict", "gone", f"failed: {error}")
         except CandidateError as error:
             message = ("verdict", "failed", f"failed: {error}")
         except NotStarted as error:

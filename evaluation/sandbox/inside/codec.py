@@ -1,9 +1,9 @@
 """Values by value: the only form in which anything leaves a program under test.
 
 The bytes name one of int, float, complex, bool, str, bytes, None, list, tuple, dict, set and frozenset, exactly, so
-what is decoded has no behaviour but Python's own: no class, no `__eq__`, nothing to unpickle. Three more tags stand
-for what is no plain value: a reference (an object that stays where it is, known by its number) and an array of
-numpy's or pandas'.
+what is decoded has no behaviour but Python's own: no class, no `__eq__`, nothing to unpickle. More tags
+stand for what is no plain value: a reference (an object that stays where it is, known by its number), an array of
+numpy's or pandas', and one of those builtin classes itself, by its name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ MAX_BYTES = 8 << 20  # of one value
 MAX_ITEMS = 1 << 20  # in it, at all depths: what a value of MAX_BYTES takes decoded stays below 100 MB
 MAX_DEPTH = 100
 
+# What is named instead: MBPP 533 passes `int` itself.
+CLASSES = (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset)
+_CLASS_OF = {kind.__name__: kind for kind in CLASSES}
 _TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 _COUNT = struct.Struct("<I")
 _FLOAT = struct.Struct("<d")
@@ -62,7 +65,7 @@ def decode(data: bytes, resolve: Callable[[Reference], object] | None = None) ->
     try:
         decoder = _Decoder(data, resolve)
         value = decoder.value(0)
-    except (struct.error, IndexError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+    except (struct.error, LookupError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise Unserializable(f"bytes that are no value: {type(error).__name__}") from error
     if decoder.place != len(data):
         raise Unserializable("bytes that are no value: something follows it")
@@ -107,6 +110,8 @@ class _Encoder:
             for key, item in value.items():
                 self.write(key, depth + 1)
                 self.write(item, depth + 1)
+        elif kind is type and value in CLASSES:
+            self.write_sized(b"y", value.__name__.encode())
         elif kind is complex:
             out += b"c" + _COMPLEX.pack(value.real, value.imag)
         elif kind is Reference:
@@ -195,6 +200,8 @@ class _Decoder:
             return self.take(self.count())
         if tag == b"c":
             return complex(*_COMPLEX.unpack(self.take(16)))
+        if tag == b"y":
+            return _CLASS_OF[self.take(self.count()).decode()]
         if tag == b"a":
             return Array(self.value(depth + 1))
         if tag == b"r":

@@ -4,7 +4,7 @@
 
 FD is a socket of packets to the worker, `yes` where namespaces can be made here (under bubblewrap), the modules are
 imported before the first program. Requests are ("start", limits, output_bytes) with the program's channel as a
-descriptor, and ("end",): each start is followed by one end, which answers how the process ended.
+descriptor, and ("end",): each start is followed by one end, which kills the process and answers its CPU seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import signal
 import socket
 import sys
 
+from . import codec, isolation, runner, seccomp
+
 # What programs and prompts import most: a fork has them for nothing, an import costs milliseconds.
 WARM = (
     "bisect", "cmath", "collections", "contextlib", "copy", "ctypes", "dataclasses", "datetime", "decimal", "enum",
@@ -24,16 +26,17 @@ WARM = (
     "re", "statistics", "string", "sys", "time", "typing", "_sitebuiltins",
 )  # fmt: skip
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+FEW = 64  # descriptors that the zygote may have open; it opens five
 CHANNEL = 3  # the one descriptor of a program beside the standard three, which lead to /dev/null
 
 
 def main(words: list[str]) -> None:
     control = socket.socket(fileno=int(words[0]))
+    os.closerange(3, control.fileno())
+    os.closerange(control.fileno() + 1, 1 << 20)  # once: where the C library has no close_range it takes milliseconds
     namespaces, machine = words[1] == "yes", words[2]
     for name in (*WARM, *words[3:]):
         importlib.import_module(name)
-    from . import codec, isolation, seccomp
-
     for name in set(os.environ) - set(KEPT_VARIABLES):
         del os.environ[name]
     isolation.renounce_privileges()
@@ -66,26 +69,24 @@ def main(words: list[str]) -> None:
         os.close(channel)
         if not control.recv(4096):
             return
-        status = cpu_seconds = 0.0
+        cpu_seconds = 0.0
         if process:
             os.kill(process, signal.SIGKILL)
-            _, status, usage = os.wait4(process, 0)
+            _, _, usage = os.wait4(process, 0)
             cpu_seconds = usage.ru_utime + usage.ru_stime
-        control.send(codec.encode(("ended", fault, int(status), cpu_seconds)))
+        control.send(codec.encode(("ended", fault, cpu_seconds)))
 
 
 def begin(
     channel: int, nothing: int, limits: tuple[int, ...], output_bytes: int, namespaces: bool, instructions: bytes | None
 ) -> None:
     """Become the process of one program; never returns. Ends without a word where isolation fails: no program ran."""
-    from . import isolation, runner
-
     try:
         for standard in range(3):
             os.dup2(nothing, standard)
         channel = os.dup(channel) if channel == CHANNEL else channel
         os.dup2(channel, CHANNEL)
-        os.closerange(CHANNEL + 1, 1 << 20)
+        os.closerange(CHANNEL + 1, FEW)
         if not namespaces:
             os.setsid()
         isolation.confine(limits, namespaces, instructions)

@@ -1,0 +1,2 @@
+def double(x):
+    return "a" * 10**10
