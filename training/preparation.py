@@ -5,10 +5,7 @@ Nothing is written before the checks have passed; then the output folder is made
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +13,10 @@ import jax
 import numpy as np
 
 from data_processing.row_source import RowSource
-from data_processing.token_files import Identity
 from data_processing.tokens import check_first_row
 from interface.files import check_output, claim, lock, move_aside, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import file_names, read_config, weights_fingerprint
+from modeling.checkpoint import file_names, read_config
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.decoder import new_config
 from modeling.description import parse_mesh
@@ -41,6 +37,7 @@ from training.checkpoints import (
 from training.completions import CODE, PROBLEMS, read_prompts
 from training.export import NAME as EXPORTED
 from training.hub_push import HubPush, open_hub
+from training.identity import identity_of
 from training.metrics import bytes_of_tokens
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.processes import is_primary
@@ -130,7 +127,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     }
     tokens = supplies["train"].files.identity
     batch = {"global_batch": global_batch, "shards": placement.num_shards}
-    identity = _identity(arguments, config, model_dir, tokens, schedule) | batch
+    identity = identity_of(arguments, config, model_dir, tokens, schedule) | batch
     if checkpoint is not None:
         check_same_run(checkpoint, identity, arguments.changes_allowed())
     return Run(
@@ -287,32 +284,3 @@ def _global_batch(arguments: TrainingArguments, shards: int, checkpoint: Path | 
         )
     say(f"{shards} shares of a batch where there were {saved['shards']}: keeping the global batch of {kept}")
     return kept, kept // a_pass
-
-
-def _identity(
-    arguments: TrainingArguments,
-    config: DecoderConfig,
-    model_dir: Path | None,
-    tokens: Identity,
-    schedule: dict[str, Any],
-) -> dict[str, Any]:
-    """Whatever a run's parameters depend on, by name."""
-    adam = ("adam_beta1", "adam_beta2", "adam_epsilon") if arguments.optim == "adamw" else ()
-    optimizer = ("optim", *adam, "weight_decay", "max_grad_norm", "learning_rate")
-    return {
-        **{f"model.{f.name}": getattr(config, f.name) for f in fields(config) if f.name != "hf"},
-        **{name: getattr(arguments, name) for name in ("block_size", "seed", "dtype", "segment_ids", *optimizer)},
-        **{f"schedule.{name}": value for name, value in schedule.items()},
-        "tokenizer": tokens.tokenizer,
-        "corpus": _describe(tokens.source),
-        "documents": tokens.encoder,
-        "model.weights": weights_fingerprint(model_dir) if model_dir else None,
-        "window_blocks": tokens.window_blocks,
-    }
-
-
-def _describe(source: dict[str, Any]) -> str:
-    """What a fingerprint of rows is of, and its hash."""
-    kinds = ", ".join(f"{len(value)} {name}" if name == "shards" else name for name, value in source.items() if value)
-    digest = hashlib.blake2b(json.dumps(source, sort_keys=True).encode(), digest_size=8).hexdigest()
-    return f"{kinds}: {digest}"
