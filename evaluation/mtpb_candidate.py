@@ -43,13 +43,11 @@ def run(program: str, seconds: float) -> tuple[str, tuple[str, Any, str, dict[st
                 exec(program, names)
             except Exception as error:
                 ended = type(error).__name__ + ": " + str(error)[:1000]
-            except BaseException as error:  # sys.exit, which ends the reference's whole run
-                return "left: " + type(error).__name__, None
             if not printed or not printed[-1]:
                 return ended or "nothing was printed", None
             return ended, described(printed[-1][0])
-    except BaseException as error:
-        return ended or type(error).__name__ + " of the printed value", None
+    except BaseException as error:  # sys.exit, which ends the reference's whole run; or of the printed value's own text
+        return ended or type(error).__name__, None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
