@@ -147,7 +147,7 @@ make_base() {  # a small GPT-Neo from scratch on half-1: stands in for the pretr
     train "${SMALL[@]}" --config_name=training/main_job_model.json --tokenizer_name="$RUN_DIR/tokenizer" \
     --data_dir="$RUN_DIR/half-1" --output_dir="$RUN_DIR/base" --token_cache_dir="$RUN_DIR/tokens" \
     --per_device_train_batch_size=8 --learning_rate=2e-3 --warmup_steps=30 --max_steps="$BASE_STEPS" \
-    --eval_steps="$BASE_STEPS" --save_steps=100
+    --eval_steps="$BASE_STEPS" --save_steps=100 --eval_completions=0
 }
 
 patch() {
@@ -175,7 +175,7 @@ before, after = json.load(open(sys.argv[1]))["tokens_per_byte"]
 print(round(int(sys.argv[2]) * before / after))' "$RUN_DIR/patched/tokenizer_patch.json" "$TUNE_STEPS")
   train "${SMALL[@]}" --model_name_or_path="$RUN_DIR/base" --data_dir="$RUN_DIR/half-2" \
     --output_dir="$RUN_DIR/continued" --token_cache_dir="$RUN_DIR/tokens" --per_device_train_batch_size=8 \
-    --learning_rate=1e-3 --warmup_steps=20 --max_steps="$steps" --eval_steps="$steps" --save_steps=100
+    --learning_rate=1e-3 --warmup_steps=20 --max_steps="$steps" --eval_steps="$steps" --save_steps=100 --eval_completions=0
 }
 
 sample() {

@@ -88,8 +88,9 @@ def test_event_files_hold_each_number_at_its_step_and_a_resumed_run_takes_back_l
         board = TensorBoard(tmp_path, resumed_at)
         for row in ROWS:
             board.log(row)
+            kept = read_tensorboard(tmp_path / "tensorboard")[f"{row['kind']}_loss"]  # on disk before it is closed
+            assert len(kept) == (2 if resumed_at else 1)
         board.show(SAMPLES)
-        assert read_tensorboard(tmp_path / "tensorboard")  # on disk before it is closed
         board.close()
     found = read_tensorboard(tmp_path / "tensorboard")
     assert found["train_loss"] == [(4, 2.5)] * 2 and found["eval_loss"] == [(5, 3.5)] * 2
