@@ -1,4 +1,4 @@
-"""MBPP: splits, prompts and what both files of its problems call their parts; the catalogue of all benchmarks."""
+"""MBPP: splits, prompts and what both files of its problems call their parts; all benchmarks by name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from evaluation import catalogue
+from evaluation import named_benchmarks
 from evaluation.benchmark import UnknownVariant
 from evaluation.humaneval_benchmark import load_clippy
 from evaluation.mbpp_benchmark import load
@@ -89,11 +89,11 @@ def test_the_published_file_has_974_problems_of_which_500_are_the_test_split():
     assert (len(load(str(PUBLISHED), split="full").task_ids), len(load(str(PUBLISHED)).task_ids)) == (974, 500)
 
 
-# ---- the catalogue -------------------------------------------------------------------------------------------------
+# ---- by name -------------------------------------------------------------------------------------------------
 
 
 def test_every_benchmark_has_its_variants_and_is_loaded_with_them(file):
-    assert {name: list(catalogue.variants(name)) for name in catalogue.BENCHMARKS} == {
+    assert {name: list(named_benchmarks.variants(name)) for name in named_benchmarks.BENCHMARKS} == {
         "humaneval": ["prompt"],
         "mbpp": ["prompt", "split"],
         "apps": ["prompt", "comparison", "difficulty"],
@@ -102,14 +102,14 @@ def test_every_benchmark_has_its_variants_and_is_loaded_with_them(file):
         "clippy-apps": ["prompt", "comparison", "difficulty"],
     }
     for name in ("clippy", "clippy-apps"):
-        assert catalogue.load(name).variant == catalogue.variants(name)
-        assert catalogue.load(name).name == name
-    assert catalogue.load("mbpp", file, prompt="incoder").variant == {"prompt": "incoder", "split": "test"}
-    assert catalogue.load("clippy", prompt="stripped").stops == load_clippy(prompt="stripped").stops
+        assert named_benchmarks.load(name).variant == named_benchmarks.variants(name)
+        assert named_benchmarks.load(name).name == name
+    assert named_benchmarks.load("mbpp", file, prompt="incoder").variant == {"prompt": "incoder", "split": "test"}
+    assert named_benchmarks.load("clippy", prompt="stripped").stops == load_clippy(prompt="stripped").stops
 
 
 def test_modules_that_are_not_installed_are_not_held_ready():
-    benchmark = catalogue.load("clippy-apps")
+    benchmark = named_benchmarks.load("clippy-apps")
     benchmark.modules = ("numpy", "a_module_that_nobody_has")
     assert benchmark.warm() == ["numpy"]
 
@@ -125,4 +125,4 @@ def test_modules_that_are_not_installed_are_not_held_ready():
 )
 def test_what_there_is_not_is_refused(name, options, said):
     with pytest.raises(UnknownVariant, match=said):
-        catalogue.load(name, **options)
+        named_benchmarks.load(name, **options)

@@ -1,7 +1,7 @@
-"""Catalogue: every benchmark by its name, and which variants it has.
+"""Named benchmarks: every one by its name, and which variants it has.
 
-benchmark = catalogue.load("mbpp", split="full", prompt="incoder")
-benchmark = catalogue.load("clippy")      # our own, which come with the code
+benchmark = named_benchmarks.load("mbpp", split="full", prompt="incoder")
+benchmark = named_benchmarks.load("clippy")      # our own, which come with the code
 """
 
 from __future__ import annotations
