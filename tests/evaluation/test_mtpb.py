@@ -11,6 +11,7 @@ from evaluation import mtpb_equivalence
 from evaluation.benchmark import UnknownVariant
 from evaluation.mtpb import judge
 from evaluation.mtpb_benchmark import PREFIX, load
+from evaluation.mtpb_equivalence import SERIES, Printed, equivalent
 from evaluation.problem_files import BrokenProblems
 from evaluation.sandbox import Job, Limits
 from tests.conftest import SHARED_DATA
@@ -101,9 +102,12 @@ def test_the_references_behaviours(warm_sandbox):
 def test_a_pandas_series_is_an_array_that_may_be_near(warm_sandbox):
     pytest.importorskip("pandas")
     program = "import pandas as pd\nprint(pd.DataFrame({'a': [1, 2], 'b': [3, 5]}).mean())"
-    expected = [([1.5, 4.0], T), ([1.5, 4.00001], T), ([1.5, 4.1], F), ([1.5], F), (4.0, F), (["1.5", "4"], F)]
-    outcomes = run(warm_sandbox, [(program, value) for value, _ in expected], scale=1.0)
-    assert [outcome.passed for outcome in outcomes] == [accepted for _, accepted in expected]
+    near, far = run(warm_sandbox, [(program, [1.5, 4.00001]), (program, [1.5, 4.1])], scale=1.0)
+    assert near.passed and not far.passed
+    series = Printed(SERIES, [1.5, 4.0], "a 1.5", {})
+    expected = [([1.5, 4.0], T), ([1.5, 4.0, 0], F), ([1.5], F), (4.0, F), (["1.5", "4"], F), ("a 1.5", F)]
+    assert [equivalent(series, value, "reference") for value, _ in expected] == [accepted for _, accepted in expected]
+    assert equivalent(Printed(SERIES, [2, 2], "", {}), 2, "reference")  # one number stands against any length
 
 
 def test_the_examples_in_the_docstrings_run():
