@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -322,6 +322,12 @@ class StreamingArguments(TrainingArguments):
         warmup_steps = self.warmup_steps or math.ceil(self.warmup_ratio * self.max_steps)
         rest = max(self.max_steps - warmup_steps, 1) if self.lr_scheduler_type == "cosine" else None
         return super().resolved() | {"warmup_steps": warmup_steps, "decay_steps": self.decay_steps or rest}
+
+    def schedule(self) -> dict[str, Any]:
+        """In steps alone, for this run's length is known: the same whether its flags or its run.json are given."""
+        resolved = self.resolved()
+        steps = {name: resolved[name] for name in ("warmup_steps", "decay_steps")}
+        return super(StreamingArguments, replace(self, warmup_ratio=0.0, **steps)).schedule()
 
     def length(self) -> dict[str, float]:
         return {"max_steps": self.max_steps}

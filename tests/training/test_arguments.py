@@ -38,13 +38,20 @@ def test_the_reference_command_resolves_to_its_golden_file(at_home, name, line):
     assert parse(kind, words, prog="x", description="").resolved() == golden
 
 
-def test_a_runs_own_configuration_is_a_file_of_flags(tmp_path):
-    """run.json, given as the one argument, is the same command again; flags after it win."""
-    arguments = parse(StreamingArguments, typed(STREAMING)[1:], prog="x", description="")
+@pytest.mark.parametrize(
+    "words",
+    [
+        typed(STREAMING)[1:], ["--output_dir=o", "--model_name_or_path=m", "--report_to=all", "--warmup_ratio=0.1"],
+        ["--output_dir=o", "--model_type=gpt2", "--tokenizer_name=t", "--lr_scheduler_type=linear", "--adafactor"],
+    ],
+)  # fmt: skip
+def test_a_runs_own_configuration_is_a_file_of_flags(words, tmp_path):
+    """run.json, given as the one argument, is the same command again, also to a resume; flags after it win."""
+    arguments = parse(StreamingArguments, words, prog="x", description="")
     file = tmp_path / "run.json"
     file.write_text(json.dumps(arguments.resolved()))
     again = parse(StreamingArguments, [str(file)], prog="x", description="")
-    assert again.resolved() == arguments.resolved()
+    assert again.resolved() == arguments.resolved() and again.schedule() == arguments.schedule()
     other = parse(StreamingArguments, [str(file), "--seed=7"], prog="x", description="")
     assert other.resolved() == arguments.resolved() | {"seed": 7}
 

@@ -37,7 +37,7 @@ def test_apps_falls_linearly_to_0():
 
 
 def test_a_constant_rate_warms_up_and_stays():
-    asked = StreamingArguments(**WISH, lr_scheduler_type="constant", warmup_ratio=0.25)
+    asked = StreamingArguments(**WISH, max_steps=16, lr_scheduler_type="constant", warmup_ratio=0.25)
     assert rates(asked, 16, (0, 1, 3, 4, 9, 99)) == pytest.approx([0, 2, 6, 8, 8, 8])
     assert rates(StreamingArguments(**WISH, lr_scheduler_type="constant"), 16, (0, 1)) == pytest.approx([8, 8])
 
