@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,13 @@ class Checkpoints:
         tokens: dict[str, Any] | None = None,
         *,
         eval_loss: float | None = None,
+        interval: Sequence[dict[str, float]] = (),
     ) -> Path:
         """Start to write ckpt-`step`; waits for the one before. Every process must call it.
 
         tokens: where in the corpus this step's tokens start.
         eval_loss: the state's loss on the validation split.
+        interval: the metrics of the steps since the last row of metrics.jsonl.
         Raises: SaveFailed where the one before could not be written.
         """
         self.wait()
@@ -80,7 +82,13 @@ class Checkpoints:
                 self._states.start(partial / TRAIN_STATE, state)
         except Exception as error:
             raise self._explain(step, error) from error
-        about = {"step": step, "eval_loss": finite(eval_loss), **self._about, "tokens": tokens}
+        about = {
+            "step": step,
+            "eval_loss": finite(eval_loss),
+            **self._about,
+            "tokens": tokens,
+            "interval": list(interval),
+        }
         self._thread = threading.Thread(target=self._finish, args=(step, partial, params, about), name="checkpoint")
         self._thread.start()
         return self._output_dir / f"ckpt-{step}"

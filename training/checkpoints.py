@@ -4,7 +4,8 @@
     ckpt-N/train_state/                                   params, optimizer state, step (training.train_state)
     ckpt-N/run_state.json                                 step, loss on the validation split, what the run depends on,
                                                           its configuration, where in the corpus the step's tokens
-                                                          start, and each file's size and checksum
+                                                          start, the metrics of an interval that goes on after
+                                                          it, and each file's size and checksum
 
 training.checkpoint_writer writes them; here they are found, judged and read.
 """
@@ -64,6 +65,12 @@ def place_of(checkpoint: Path) -> dict[str, Any] | None:
     """Where in the corpus the tokens of a checkpoint's step start, for a machine that does not have them."""
     place: dict[str, Any] | None = run_state_of(checkpoint)["tokens"]
     return place
+
+
+def interval_of(checkpoint: Path) -> list[dict[str, float]]:
+    """The metrics of the steps since the last row of metrics.jsonl."""
+    steps: list[dict[str, float]] = run_state_of(checkpoint)["interval"]
+    return steps
 
 
 def eval_loss_of(checkpoint: Path) -> float | None:

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from interface.progress import Steps, say
 from modeling.cost import training_flops
 from training.arguments import TrainingArguments
+from training.checkpoints import interval_of
 from training.metrics import MetricLog, loss_metrics, peak_memory
 from training.peak import peak_flops
 from training.preparation import Run
@@ -30,6 +32,7 @@ Values = tuple[list[dict[str, Any]], Any, float]  # each step's metrics, the par
 class _Interval(NamedTuple):
     step: int  # the last one
     values: Future[Values]
+    carried: int  # how many of its first steps an earlier part of the run has done
     waited: float  # seconds for batches
     paused: float  # seconds that were no training
 
@@ -47,7 +50,9 @@ class Intervals:
         self._skips = Skips(arguments.max_skipped_steps)
         self._norm = jax.jit(optax.tree.norm)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="metrics")
-        self._open: list[dict[str, jax.Array]] = []
+        # of an interval in which a checkpoint was written, the run that goes on from it has the first steps too
+        self._open: list[dict[str, Any]] = interval_of(run.checkpoint) if run.checkpoint else []
+        self._carried = len(self._open)
         self._waited = self._paused = 0.0
         self._closed: _Interval | None = None
         self._mark = time.monotonic()  # when the last step of the interval before was done
@@ -55,6 +60,10 @@ class Intervals:
     def add(self, metrics: dict[str, jax.Array]) -> None:
         """Take note of a step that was just started."""
         self._open.append(metrics)
+
+    def open_steps(self) -> list[dict[str, float]]:
+        """The metrics of the steps since the last interval's end, for a checkpoint; waits for them."""
+        return [{name: np.asarray(v).item() for name, v in step.items()} for step in jax.device_get(self._open)]
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -76,8 +85,8 @@ class Intervals:
         """End the interval at `step`, which left `params`; write the one before.  Raises: Diverged."""
         self.flush()
         values = self._reader.submit(_read, self._open, self._norm(params))
-        self._closed = _Interval(step, values, self._waited, self._paused)
-        self._open, self._waited, self._paused = [], 0.0, 0.0
+        self._closed = _Interval(step, values, self._carried, self._waited, self._paused)
+        self._open, self._carried, self._waited, self._paused = [], 0, 0.0, 0.0
 
     def flush(self) -> None:
         """Write the interval that waits to be written.  Raises: Diverged."""
@@ -87,7 +96,7 @@ class Intervals:
         steps, parameter_norm, ready = interval.values.result()
         seconds = max(ready - self._mark - interval.paused, 1e-9)
         self._mark = ready
-        pace = self._tokens_a_step * len(steps) / seconds
+        pace = self._tokens_a_step * (len(steps) - interval.carried) / seconds
         useful = [values for values in steps if not was_skipped(values)] or steps
         row = {
             "step": interval.step,

@@ -13,6 +13,7 @@ from interface.progress import Steps, start_table
 from modeling.checkpoint import file_names
 from training.arguments import TrainingArguments
 from training.checkpoint_writer import Checkpoints
+from training.checkpoints import eval_loss_of, note_eval_loss
 from training.completions import Completions
 from training.export import export
 from training.intervals import Intervals
@@ -93,7 +94,25 @@ def _train(
         for close in (checkpoints.close, log.close, bar.close, intervals.end, profile.close):
             stack.callback(close)
         stack.enter_context(stopping.saving_first())
+
+        def evaluated() -> float | None:
+            """The loss on the validation split after `done` steps; None where a signal asks for the end meanwhile."""
+            with intervals.paused():
+                found = evaluate(state["params"]) if evaluate else None
+                if found is not None:
+                    if not log.has(done, "eval"):
+                        log.write({"step": done, "kind": "eval"} | found)
+                    completions.take(done, state["params"])
+            return found["loss"] if found else None
+
+        def evaluation_due() -> bool:
+            return bool(evaluate) and (saves(done) or done == max_steps or done % resolved["eval_steps"] == 0)
+
         last = run.checkpoint
+        if last and evaluation_due() and eval_loss_of(last) is None:  # a signal cut it off before the checkpoint
+            loss = evaluated()
+            if loss is not None and is_primary() and last.resolve().parent == output_dir.resolve():
+                note_eval_loss(last, loss)
         for step in range(first_step, max_steps):
             profile.begin(step + 1)
             with intervals.waiting():
@@ -106,20 +125,13 @@ def _train(
             if done % arguments.logging_steps == 0 or done == max_steps:
                 intervals.close(done, state["params"])
             saving = saves(done) or done == max_steps
-            eval_loss = None
-            if evaluate and not stopping.asked and (saving or done % resolved["eval_steps"] == 0):
-                with intervals.paused():
-                    found = evaluate(state["params"])
-                    if found is not None:
-                        log.write({"step": done, "kind": "eval"} | found)
-                        eval_loss = found["loss"]
-                        completions.take(done, state["params"])
+            eval_loss = evaluated() if evaluation_due() and not stopping.asked else None
             checkpoints.check()
             stop = stopping.asked
             if saving or stop:
                 intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
                 place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
-                last = checkpoints.save(done, state, place, eval_loss=eval_loss)
+                last = checkpoints.save(done, state, place, eval_loss=eval_loss, interval=intervals.open_steps())
             if stop:
                 break
         intervals.flush()

@@ -41,6 +41,7 @@ class MetricLog:
         kept = [row for row in read_metrics(output_dir) if row["step"] <= resumed_at]
         with open_atomically(self._path) as file:
             file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._kept = {(row["step"], row["kind"]) for row in kept}
         self._file = self._path.open("a")
         self._trackers = trackers
 
@@ -49,6 +50,10 @@ class MetricLog:
         self._file.write(json.dumps(finite) + "\n")
         self._file.flush()
         self._trackers.log(row)
+
+    def has(self, step: int, kind: str) -> bool:
+        """Whether an earlier part of the run wrote this row."""
+        return (step, kind) in self._kept
 
     def close(self) -> None:
         self._file.close()

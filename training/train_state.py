@@ -6,6 +6,7 @@ and no process ever holds more than its part, but for the params' copy on the ho
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from modeling.config import DecoderConfig
 from modeling.decoder import family
 from modeling.table import Params, Row, get, map_rows
+from training.quiet import quiet_writes
 
 
 class StateWriter:
     """Writer of train states; one at a time is under way."""
 
     def __init__(self) -> None:
+        self._closing = ExitStack()
+        self._closing.enter_context(quiet_writes())
         self._orbax = ocp.StandardCheckpointer()
+        self._closing.callback(self._orbax.close)
 
     def start(self, folder: Path, state: Any) -> None:
         """Begin to write; returns once `state` may be donated. Every process of the run calls it with its own."""
@@ -35,7 +40,7 @@ class StateWriter:
         self._orbax.wait_until_finished()
 
     def close(self) -> None:
-        self._orbax.close()
+        self._closing.close()
 
 
 def restore_state(folder: Path, abstract_state: Any) -> Any:
