@@ -239,11 +239,17 @@ def test_a_broken_checkpoint_is_passed_over_and_the_run_ends_with_the_same_bits(
 
 
 def test_a_run_goes_on_elsewhere_and_ends_with_the_same_bits(whole, flags, tmp_path):
-    """From a folder by name, into another output_dir, with a difference that is allowed by name."""
+    """From a folder by name, into another output_dir; not in spite of another flag, nor into a folder in use."""
     folder = tmp_path / "out"
     words = [*flags, "--output_dir", folder, "--resume_from_checkpoint", whole[0] / "ckpt-15"]
     refused = command(SCRIPT, *words, "--max_grad_norm=0.9")
     assert refused.returncode == 2 and "max_grad_norm was 1.0, is now 0.9" in refused.stderr and not folder.exists()
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("another run's")
+    refused = command(SCRIPT, *words, "--overwrite_output_dir=False")
+    assert refused.returncode == 2 and "already holds 1 entries" in refused.stderr
+    assert (folder / "metrics.jsonl").read_text() == "another run's"
+    shutil.rmtree(folder)
     said = succeed(SCRIPT, *words)
     assert "resume at step 15" in said and equal_weights(folder, whole[0])
     rows = {(row["step"], row["kind"]): row["loss"] for row in read_metrics(whole[0])}
@@ -450,19 +456,6 @@ def test_a_second_run_in_one_output_folder_is_refused(model_dir, corpus, tmp_pat
     os.close(first.held)
     prepare(arguments(model_dir, corpus, tmp_path, overwrite_output_dir=True), {})
     assert (tmp_path / "out" / "previous-1" / "run.json").is_file()
-
-
-def test_a_checkpoint_of_elsewhere_does_not_open_a_folder_that_is_not_empty(whole, model_dir, corpus, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "metrics.jsonl").write_text("another run's")
-    identity = json.loads((whole[0] / "ckpt-20" / "run_state.json").read_text())["configuration"]
-    wish = {name: identity[name] for name in ("learning_rate", "warmup_steps", "weight_decay", "adam_beta2", "dtype",
-            "per_device_train_batch_size", "gradient_accumulation_steps", "dataset_name")}  # fmt: skip
-    numbers = {"kind": "cosine", "peak": 1e-2, "warmup_steps": 3, "decay_steps": 40}
-    elsewhere = arguments(model_dir, corpus, tmp_path, resume_from_checkpoint=str(whole[0] / "ckpt-20"), **wish)
-    with pytest.raises(OutputNotEmpty, match="already holds 1 entries"):
-        prepare(elsewhere, numbers)
-    assert (tmp_path / "out" / "metrics.jsonl").read_text() == "another run's"
 
 
 def test_an_output_folder_that_is_not_empty_is_refused(model_dir, corpus, tmp_path):
