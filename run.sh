@@ -3,11 +3,19 @@
 #
 #   ./run.sh                          set up .venv, then run the main job on embedded data
 #   ./run.sh finetune DIR [flags]     the same job on your own code (a folder or a git repository)
+#   ./run.sh code-clippy [flags]      recipe: GPT-Neo 125M on code of many languages, with the reference's flags
+#   ./run.sh apps [flags]             recipe: GPT-Neo 125M on APPS, prompts without loss
+#   ./run.sh setup [EXTRA...]         only make .venv, with what this machine's accelerator wants
 #   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
 #   ./run.sh bench [NAME [flags]]     measure speed beside a peer: the scripts of benchmarks/, all or one
 #   ./run.sh help
 #
-# Knobs, as environment variables: RUN_DIR (where the job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes),
+# A recipe goes on from its newest checkpoint when it is given again. Flags after it win over its own; each of its values is
+# an environment variable too (docs/recipes.md): OUTPUT_DIR, MODEL, DATA_DIR, BATCH, ACCUMULATION, MAX_STEPS, PUSH_TO_HUB and
+# more. ACCELERATOR (tpu, cuda, cpu) wins over what is found, LOG_DIR says where log-HOST.txt goes (default: logs/RECIPE), and
+# DRY_RUN=1 prints the exact command instead of giving it. launch/ starts recipes on TPU slices, Slurm and several GPUs.
+#
+# Knobs of the other jobs: RUN_DIR (where the job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes),
 # BASE_DIR (where finetune without a model finds or makes the main job's base model), CODE_CLIPPY_VENV (the environment).
 set -euo pipefail
 FROM=$PWD
@@ -21,6 +29,11 @@ export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=${JAX_PERSISTENT_CACHE_MIN_COM
 
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# shellcheck source=launch/platform.sh
+. launch/platform.sh
+# shellcheck source=launch/recipes.sh
+. launch/recipes.sh
 
 # ---- set-up --------------------------------------------------------------------------------------------------------
 
@@ -79,15 +92,16 @@ setup() {  # setup [EXTRA...]: make the environment, or reuse it where it fits t
   say "installing into $VENV (once; a minute or two)"
   extra=$(IFS=,; echo "$*")
   "$PYTHON" -m pip install -qq --disable-pip-version-check -e ".${extra:+[$extra]}"
+  # shellcheck disable=SC2086  # words
   { echo "$wanted"; printf '%s\n' $had "$@"; } >"$stamp.partial"
   mv "$stamp.partial" "$stamp"
 }
 
-# A step frees and takes again hundreds of megabytes of scratch memory on a CPU. Kept in the process, on huge pages, it is
-# not zeroed by the kernel each time: 8,300 tokens/s become 12,600 here (docs/log.md).
-keep_scratch_memory() {
-  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_ARENA_MAX=1
-  export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+make_ready() {  # make_ready [EXTRA...]: these, and what the accelerator wants
+  local kind
+  kind=$(accelerator)
+  # shellcheck disable=SC2046  # words
+  setup $(extras "$kind") "$@"
 }
 
 # ---- the main job ----------------------------------------------------------------------------------------------------
@@ -294,6 +308,9 @@ bench() {
 case ${1:-main} in
   main) setup; keep_scratch_memory; main_job ;;
   finetune) shift; setup; keep_scratch_memory; finetune "$@" ;;
+  code-clippy) shift; code_clippy "$@" ;;
+  apps) shift; apps "$@" ;;
+  setup) shift; make_ready "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
   bench) shift; setup test bench; keep_scratch_memory; bench "$@" ;;
   help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;

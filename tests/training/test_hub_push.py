@@ -132,6 +132,8 @@ def test_a_run_that_ends_waits_for_no_push_and_names_the_command_that_makes_up_f
     with opened(run_dir) as pushes:
         pushes.saved(run_dir / "ckpt-5")
         pushes.saved(run_dir / "ckpt-10")
+        assert (run_dir / "ckpt-10" / "model.safetensors").stat().st_nlink == 2  # it takes no room
+        assert (run_dir / "metrics.jsonl").stat().st_nlink == 1  # rows are appended to it meanwhile
     said = capsys.readouterr().out
     assert not pushes._process.is_alive() and not pushes._thread.is_alive()
     for name in ("ckpt-5", "ckpt-10"):

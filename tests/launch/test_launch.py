@@ -1,0 +1,231 @@
+"""The launcher's recipes and the scripts of launch/: what they would do, and what becomes of what they start."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.training.recipes import APPS, STREAMING
+
+GOLDEN = ROOT / "tests" / "golden" / "launch"
+SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.sh")), ".ci/run"]
+HOST = "worker-0"
+SLICE = {"TPU": "pod", "ZONE": "us-central2-b"}
+BUCKET = {"OUTPUT_DIR": "gs://bucket/out", "DATA_DIR": "gs://bucket/my data"}
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A shell command in the clone's folder, on a machine of a fixed name and home."""
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "hostname").write_text(f"#!/bin/sh\necho {HOST}\n")
+    (bin_dir / "hostname").chmod(0o755)
+
+    def run(*words: str, **environment: str) -> subprocess.CompletedProcess:
+        clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        env = clean | {"PATH": f"{bin_dir}:{clean['PATH']}", "HOME": "/home/user", **environment}
+        return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_bash_takes_every_script(script):
+    done = subprocess.run(["bash", "-n", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_shellcheck_finds_nothing():
+    tool = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([tool, *SCRIPTS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "environment"),
+    [
+        ("code_clippy_tpu", ["./run.sh", "code-clippy"], {"ACCELERATOR": "tpu", "JAX_NUM_PROCESSES": "4"} | BUCKET),
+        ("apps_cpu", ["./run.sh", "apps", "--run_name", "a b", "--seed=7"], {"ACCELERATOR": "cpu"}),
+        ("apps_knobs", ["./run.sh", "apps"],
+         {"ACCELERATOR": "cuda", "DATA_DIR": "data", "SAVE_STEPS": "50", "SAVE_LIMIT": "3", "EPOCHS": "1", "BATCH": "4",
+          "RUN_NAME": "mine", "EVAL_SAMPLES": "99", "MODEL": "launch", "LOG_DIR": "/var/log", "XLA_FLAGS": ""}),
+        ("local_gpus", ["launch/local_gpus.sh"], {"GPUS": "0,1", "PUSH_TO_HUB": "true"}),
+        ("slurm", ["bash", "launch/slurm.sh", "apps", "--seed", "7"], {"SLURM_LOCALID": "3"}),
+        ("tpu_vm", ["launch/tpu_vm.sh", "code-clippy", "--run_name", "a b"],
+         SLICE | BUCKET | {"PROJECT": "mine", "TPU_TYPE": "v5litepod-32", "SPOT": "1", "SECRETS": "secrets.env"}),
+        ("tpu_vm_stop", ["launch/tpu_vm.sh", "stop"], SLICE),
+    ],
+)  # fmt: skip
+def test_a_dry_run_prints_the_exact_commands(name, words, environment, shell):
+    """What differs from the golden file is shown; a wanted difference is written there by hand."""
+    done = shell(*words, DRY_RUN="1", **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.replace(str(ROOT), "ROOT") == (GOLDEN / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize(("name", "reference", "more"), [
+    ("code-clippy", STREAMING, {"--resume_from_checkpoint": "auto"}),
+    ("apps", APPS, {"--resume_from_checkpoint": "auto", "--push_to_hub": "False"}),
+])  # fmt: skip
+def test_a_recipe_has_every_flag_of_the_reference_with_its_value(name, reference, more, shell):
+    """The knobs' defaults: nothing but paths differs, and what resuming and pushing add."""
+
+    def flags(command: str) -> dict[str, str]:
+        found, last = {}, ""
+        for word in shlex.split(command.replace("\\\n", " ")):
+            if word.startswith("--"):
+                last, _, value = word.partition("=")
+                found[last] = value
+            elif last:
+                found[last] = word
+        return found
+
+    done = shell("./run.sh", name, DRY_RUN="1", ACCELERATOR="cpu")
+    command = done.stdout[done.stdout.index("training/") :].split("\n# log")[0]
+    mine, theirs = flags(command), flags(reference)
+    assert mine.pop("--dataset_name") == theirs.pop("--dataset_name").replace("$HOME/gpt-code-clippy", str(ROOT))
+    assert mine == {key: value.replace("$HOME", "/home/user") for key, value in theirs.items()} | more
+
+
+def test_every_knob_of_the_recipes_goes_along_to_other_machines():
+    import re
+
+    recipes = (ROOT / "launch" / "recipes.sh").read_text()
+    listed = set(re.search(r"KNOBS=\((.*?)\)", recipes, re.S)[1].split())
+    assert listed == set(re.findall(r"\$\{([A-Z_]+):-", recipes)) - {"DRY_RUN"}
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    assert all(f"`{knob}`" in page for knob in listed)
+
+
+@pytest.mark.parametrize(("vendor", "device", "wanted"), [
+    ("0x1ae0", "0x0063", "tpu"), ("0x1ae0", "0x0042", "cpu"), ("0x10de", "0x0063", "cpu"),
+])  # fmt: skip
+def test_a_tpu_is_known_by_its_chip_and_not_by_googles_network_card(vendor, device, wanted, shell, tmp_path):
+    card = tmp_path / "pci" / "0000:00:04.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text(f"{vendor}\n")
+    (card / "device").write_text(f"{device}\n")
+    look = f". launch/platform.sh; nvidia-smi() {{ return 1; }}; accelerator {tmp_path / 'pci'}"
+    assert shell("bash", "-c", look).stdout.strip() == wanted
+
+
+def test_a_gpu_is_known_by_its_driver_and_an_unknown_accelerator_is_refused(shell):
+    look = ". launch/platform.sh; nvidia-smi() { true; }; accelerator /nowhere"
+    assert shell("bash", "-c", look).stdout.strip() == "cuda"
+    done = shell("./run.sh", "apps", DRY_RUN="1", ACCELERATOR="abacus")
+    assert done.returncode == 2 and "ACCELERATOR is abacus; wanted tpu, cuda or cpu" in done.stderr
+
+
+def test_a_slices_hosts_are_counted_by_its_metadata(shell, tmp_path):
+    """Four hosts that did not know of each other would be four runs."""
+    count = ". launch/platform.sh; curl() { echo a:0:10.0.0.1,b:1:10.0.0.2,c:2:10.0.0.3; }; platform tpu; env"
+    assert "JAX_NUM_PROCESSES=3\n" in shell("bash", "-c", count).stdout
+    alone = count.replace(",b:1:10.0.0.2,c:2:10.0.0.3", "")
+    assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", alone).stdout
+    absent = ". launch/platform.sh; curl() { return 6; }; set -euo pipefail; platform tpu; env"
+    assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", absent).stdout
+
+
+def make_venv(folder: Path, clone: Path, program: str) -> Path:
+    """An environment that run.sh takes for made, whose Python is `program`."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").write_text(f"#!{sys.executable}\n{program}")
+    (folder / "bin" / "python").chmod(0o755)
+    with (clone / "setup.cfg").open() as file:
+        size = subprocess.run(["cksum"], stdin=file, capture_output=True, text=True, check=True).stdout.strip()
+    (folder / "installed").write_text(f"{clone} {size}\ntpu\ncuda\n")
+    return folder
+
+
+STOPPING = """
+import signal, sys, time
+def stop(*_):
+    print("saved", flush=True)
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+print("started", *sys.argv[2:5], flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_is_started_gets_the_signal_and_its_last_words_and_status_come_through(tmp_path):
+    """The launcher becomes the command, and the log outlives a signal to the whole group."""
+    venv = make_venv(tmp_path / "venv", ROOT, STOPPING)
+    environment = {**os.environ, "CODE_CLIPPY_VENV": str(venv), "LOG_DIR": str(tmp_path / "log"), "ACCELERATOR": "cpu"}
+    process = subprocess.Popen(
+        ["./run.sh", "apps"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGTERM)
+    rest = process.communicate(timeout=30)[0]
+    assert process.returncode == 75
+    (log,) = (tmp_path / "log").iterdir()
+    assert log.name.startswith("log-") and log.read_text() == first + rest == first + "saved\n"
+    assert first.startswith("started training/run_clm_apps.py --output_dir ")
+
+
+GCLOUD = """
+import os, pathlib, shutil, subprocess, sys
+words = sys.argv[4:]
+home = pathlib.Path(os.environ["REMOTE"])
+if words[0] == "scp":
+    shutil.copy(words[1], home / words[2].split(":")[1])
+else:
+    sys.exit(subprocess.run(["bash", "-c", words[words.index("--command") + 1]], cwd=home).returncode)
+"""
+
+
+def test_a_tpu_vm_gets_the_clone_starts_the_recipe_and_stops_it(tmp_path):
+    """With a gcloud whose one host is a folder here: what is sent there is what runs."""
+    remote, clone = tmp_path / "remote", tmp_path / "remote" / "code_clippy"
+    clone.mkdir(parents=True)
+    (clone / "setup.cfg").write_bytes((ROOT / "setup.cfg").read_bytes())
+    venv = make_venv(tmp_path / "venv", clone, STOPPING.replace("sys.argv[2:5]", "sys.argv[2:], os.environ['KEY']"
+        ).replace("import signal", "import os, signal"))  # fmt: skip
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text(f"#!{sys.executable}\n{GCLOUD}")
+    gcloud.chmod(0o755)
+    secrets = tmp_path / "secrets"
+    secrets.write_text("KEY='not to be seen'\n")
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "REMOTE": str(remote), "CODE_CLIPPY_VENV": str(venv),
+        "ACCELERATOR": "tpu", "JAX_NUM_PROCESSES": "1", "OUTPUT_DIR": "/an output", "SECRETS": str(secrets), **SLICE,
+    }  # fmt: skip
+
+    def launch(*words: str) -> str:
+        done = subprocess.run(
+            ["launch/tpu_vm.sh", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def wait_for(words: str) -> str:
+        for _ in range(600):
+            said = (clone / "run.log").read_text() if (clone / "run.log").exists() else ""
+            if words in said:
+                return said
+            time.sleep(0.05)
+        raise AssertionError(said)
+
+    said = launch("apps", "--run_name", "a 'quoted' name")
+    assert "not to be seen" not in said and "launch/tpu_vm.sh log" in said
+    started = wait_for("started")
+    assert "--output_dir /an output" in started and "--run_name a 'quoted' name not to be seen" in started
+    launch("stop")
+    wait_for("saved")
+    assert (clone / ".secrets").stat().st_mode & 0o777 == 0o600
+    assert (clone / "logs" / "apps").is_dir()
+
+
+def test_a_tpu_vm_without_a_name_is_refused(shell):
+    done = shell("launch/tpu_vm.sh", "apps", ZONE="z")
+    assert done.returncode == 2 and "no TPU or ZONE" in done.stderr
