@@ -31,29 +31,35 @@ class Stopped(Exception):
     """A command has ended because a signal asked it to; what it had done is saved."""
 
 
-def run(command: Callable[[], None]) -> None:
-    """Run a command's main function.
+def last_words(error: BaseException) -> tuple[int, str | None]:
+    """The status that a command ends with on an error, and the line that it says; None: what is no user's business.
 
-    It ends with status 2 on a UserError, 1 on a fault of the system, 130 on Ctrl-C, STOPPED where it could save first,
-    UNPUSHED where all is done but the last push.
+    2 on a UserError, 1 on a fault of the system, 130 on Ctrl-C, STOPPED where it could save first, UNPUSHED where all
+    is done but the last push.
     """
+    if isinstance(error, UserError):
+        return 2, f"error: {error}"
+    if isinstance(error, Stopped):
+        return STOPPED, str(error)
+    if isinstance(error, NotPushed):
+        return UNPUSHED, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, OSError):  # a full disk, a folder that is not ours to write
+        return 1, f"error: {error}; what was written before is whole. Mend it and give the command again"
+    return 1, None
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command's main function; it ends as `last_words` says."""
     try:
         command()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(STOPPED)
-    except NotPushed as left:
-        print(f"error: {left}", file=sys.stderr)
-        sys.exit(UNPUSHED)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:  # a full disk, a folder that is not ours to write
-        print(f"error: {error}; what was written before is whole. Mend it and give the command again", file=sys.stderr)
-        sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:
+        status, words = last_words(error)
+        if words is None:
+            raise
+        print(words, file=sys.stderr)
+        sys.exit(status)

@@ -8,15 +8,27 @@ from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
+_silent = False
+
+
+def be_silent() -> None:
+    """Print nothing from here on: of a command's several processes another one says it for all."""
+    global _silent
+    _silent = True
+
 
 def say(text: str) -> None:
     """Print a line without breaking a progress bar that is being drawn."""
+    if _silent:
+        return
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
 
 
 def start_table(title: str, rows: Mapping[str, str]) -> None:
     """Print what a command is about to do, one row a fact."""
+    if _silent:
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -53,7 +65,7 @@ class Steps:
         clock: Callable[[], float] = time.monotonic,
         unit: str = "step",
     ) -> None:
-        self._bar = tqdm(total=total, initial=done, desc=label, unit=unit, disable=None, leave=False)
+        self._bar = tqdm(total=total, initial=done, desc=label, unit=unit, disable=_silent or None, leave=False)
         self._clock = clock
         self._start = clock()
         self._first = done

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
+import jax
 import optax
 
 from interface.errors import Stopped
 from interface.flags import typed
 from interface.progress import Steps, start_table
 from modeling.checkpoint import file_names
+from training.agreement import Agreement
 from training.arguments import TrainingArguments
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import eval_loss_of, note_eval_loss
@@ -20,7 +22,7 @@ from training.intervals import Intervals
 from training.metrics import MetricLog
 from training.overview import overview
 from training.preparation import Run
-from training.processes import is_primary
+from training.processes import barrier, is_primary
 from training.profiling import Profile
 from training.program import Program
 from training.publication import publish
@@ -32,26 +34,20 @@ from training.validation import validator
 
 
 def train(
-    arguments: TrainingArguments, run: Run, *, schedule: optax.Schedule, max_steps: int, saves: Due, trackers: Trackers
-) -> Path:
-    """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
-
-    `saves` tells after which steps a checkpoint is due; the last step's always is.
-    Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping); NotPushed.
-    """
-    with Stopping() as stopping, run.hub or nullcontext():
-        return _train(arguments, run, schedule, max_steps, saves, trackers, stopping)
-
-
-def _train(
     arguments: TrainingArguments,
     run: Run,
+    *,
     schedule: optax.Schedule,
     max_steps: int,
     saves: Due,
     trackers: Trackers,
     stopping: Stopping,
 ) -> Path:
+    """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
+
+    `saves` tells after which steps a checkpoint is due; the last step's always is.
+    Raises: Stopped, once a checkpoint is whole, where a signal asked for it (training.stopping); NotPushed.
+    """
     output_dir = Path(arguments.output_dir)
     resolved = arguments.resolved()
 
@@ -62,7 +58,8 @@ def _train(
     profile = Profile(output_dir, arguments.profiled(), first_step, max_steps)
 
     # --- Act 2: compile ----------------------------------------------------------------------------------------
-    compiled = program.compile(state, program.batch(first_step))
+    agreement = Agreement(stopping, run.placement)
+    compiled = program.compile(state, program.batch(first_step) | agreement.flags())
     evaluate = validator(arguments, run, run.placement, stopping)
     facts = overview(arguments, run, compiled, first_step=first_step, max_steps=max_steps)
     start_table(f"{resolved['run_name']}: {f'resume at step {first_step}' if run.checkpoint else 'train'}", facts)
@@ -93,7 +90,6 @@ def _train(
         # called from last to first, whatever happens
         for close in (checkpoints.close, log.close, bar.close, intervals.end, profile.close):
             stack.callback(close)
-        stack.enter_context(stopping.saving_first())
 
         def evaluated() -> float | None:
             """The loss on the validation split after `done` steps; None where a signal asks for the end meanwhile."""
@@ -117,17 +113,23 @@ def _train(
             profile.begin(step + 1)
             with intervals.waiting():
                 batch = program.batch(step)
-            state, metrics = compiled(state, batch)
+            state, metrics = compiled(state, batch | agreement.flags())
             done = step + 1
             profile.end(done, metrics)
+            if step == first_step:
+                jax.block_until_ready(metrics)  # several processes compile here
+                stopping.saves_first = True
+            stop = agreement.reached(metrics["stop"])
             intervals.add(metrics)
             bar.advance()
             if done % arguments.logging_steps == 0 or done == max_steps:
                 intervals.close(done, state["params"])
             saving = saves(done) or done == max_steps
-            eval_loss = evaluated() if evaluation_due() and not stopping.asked else None
+            eval_loss = None
+            if evaluation_due() and not stop:
+                eval_loss = evaluated()
+                stop = eval_loss is None
             checkpoints.check()
-            stop = stopping.asked
             if saving or stop:
                 intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
                 place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
@@ -136,7 +138,9 @@ def _train(
                 break
         intervals.flush()
         checkpoints.wait()
-    if stopping.asked and done < max_steps:
+    barrier("checkpoints are whole")
+    stopping.saves_first = False
+    if done < max_steps:
         raise Stopped(
             f"stopped at step {done} of {max_steps}, saved in {output_dir / f'ckpt-{done}'}; the same command with "
             "--resume_from_checkpoint auto goes on from there"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from interface.files import open_atomically
 from tokenizer_patch.tokenizer import Tokenizer
+from training.processes import is_primary
 from training.trackers import Trackers
 
 NAME = "metrics.jsonl"
@@ -37,12 +39,13 @@ class MetricLog:
     """Append rows to metrics.jsonl and hand them to the trackers."""
 
     def __init__(self, output_dir: Path, trackers: Trackers, resumed_at: int) -> None:
-        self._path = output_dir / NAME
+        path = output_dir / NAME
         kept = [row for row in read_metrics(output_dir) if row["step"] <= resumed_at]
-        with open_atomically(self._path) as file:
-            file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
         self._kept = {(row["step"], row["kind"]) for row in kept}
-        self._file = self._path.open("a")
+        if is_primary():
+            with open_atomically(path) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in kept).encode())
+        self._file = (path if is_primary() else Path(os.devnull)).open("a")
         self._trackers = trackers
 
     def write(self, row: dict[str, Any]) -> None:

@@ -63,6 +63,10 @@ class Placement(ABC):
         """Place this process's rows: [rows, ...] for an evaluation, cut into microbatches for a train step."""
 
     @abstractmethod
+    def flag(self, raised: bool) -> Any:
+        """Place this process's flag, so that the sum over a batch's flags counts the devices that have it."""
+
+    @abstractmethod
     def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
         """Compile a train step for these shapes; the old state's memory is reused for the new one."""
 
@@ -107,6 +111,9 @@ class DataParallel(Placement):
     def put(self, batch: Mapping[str, np.ndarray], microbatches: int | None = None) -> Any:
         lead = (self._local,) if microbatches is None else (self._local, microbatches)
         return {name: array.reshape(*lead, -1, *array.shape[1:]) for name, array in batch.items()}
+
+    def flag(self, raised: bool) -> Any:
+        return np.full(self._local, raised, np.int32)
 
     def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
         mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,))
@@ -178,6 +185,10 @@ class MeshPlacement(Placement):
         cut = rows.reshape(own, microbatches, -1, *rows.shape[1:]).swapaxes(0, 1)
         cut = cut.reshape(microbatches, -1, *rows.shape[1:])
         return jax.make_array_from_process_local_data(NamedSharding(self.mesh, PartitionSpec(None, ROWS_OVER)), cut)
+
+    def flag(self, raised: bool) -> Any:
+        own = np.full(len(self.mesh.local_devices), raised, np.int32)  # rows may be those of two processes, and differ
+        return jax.make_array_from_process_local_data(NamedSharding(self.mesh, PartitionSpec(MESH_AXES)), own)
 
     def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
         with self._in_use():

@@ -23,6 +23,7 @@ from modeling.description import parse_mesh
 from modeling.execution import Execution, choose
 from modeling.hub import resolve
 from tokenizer_patch.tokenizer import Tokenizer
+from training import processes
 from training.arguments import BadArguments, TrainingArguments
 from training.checkpoints import (
     ResumeRefused,
@@ -39,8 +40,8 @@ from training.export import NAME as EXPORTED
 from training.hub_push import HubPush, open_hub
 from training.identity import identity_of
 from training.metrics import bytes_of_tokens
+from training.one_run import require_one_run
 from training.placement import DataParallel, MeshPlacement, Placement
-from training.processes import is_primary
 from training.publication import PUBLISHED
 from training.supply import Supply
 
@@ -88,7 +89,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     if not rows.is_pairs:
         for split in splits:
             check_first_row(rows.open(split), arguments.text_column_name)
-    hub = open_hub(arguments) if is_primary() and not arguments.dry_run else None  # before a long download
+    hub = open_hub(arguments) if processes.is_primary() and not arguments.dry_run else None  # before a long download
     model_dir = _model_dir(arguments)
     tokenizer_dir = _tokenizer_dir(arguments, model_dir)
     tokenizer = Tokenizer.load(tokenizer_dir)
@@ -119,7 +120,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
             tokenizer,
             tokenizer_dir,
             split,
-            (log_dir or output_dir) / _log_name(split),
+            (log_dir or output_dir) / _log_name(split, processes.rank()),
             global_batch=global_batch,
             **(arguments.eval_limit() if split == "validation" else {}),
         )
@@ -149,7 +150,17 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
 
 
 def begin(arguments: TrainingArguments, run: Run) -> Run:
-    """Make output_dir ready and start tokenising.  Raises: OutputNotEmpty."""
+    """Make output_dir ready and start tokenising.  Raises: OutputNotEmpty, OutputNotShared, ProcessesDiffer."""
+    keys = {f"{split} split": supply.files.identity.key for split, supply in run.supplies.items()}
+    require_one_run(arguments, run.identity | keys, run.checkpoint)
+    held = _take(arguments, run) if processes.is_primary() else None
+    processes.barrier("output_dir is ready")
+    _start_supplies(arguments, run)
+    return run._replace(held=held)
+
+
+def _take(arguments: TrainingArguments, run: Run) -> int:
+    """Make output_dir this run's; returns its lock.  Raises: OutputNotEmpty."""
     output_dir = Path(arguments.output_dir)
     held = lock(output_dir)
     names = _names(run)
@@ -164,9 +175,7 @@ def begin(arguments: TrainingArguments, run: Run) -> Run:
             shutil.rmtree(left, ignore_errors=True)
     claim(output_dir, *names)
     write_json(output_dir / "run.json", arguments.resolved() | ({"hub_model_id": run.hub.repo_id} if run.hub else {}))
-    for split, supply in run.supplies.items():
-        supply.start(_place(run) if split == "train" else None, overwrite=arguments.overwrite_cache)
-    return run._replace(held=held)
+    return held
 
 
 def begin_dry(arguments: TrainingArguments, run: Run) -> None:
@@ -175,6 +184,17 @@ def begin_dry(arguments: TrainingArguments, run: Run) -> None:
     if _starts_anew(run, output_dir):
         check_output(output_dir, *_names(run), overwrite=_overwrites(arguments, output_dir))
     run.supplies["train"].start(_place(run))
+
+
+def _start_supplies(arguments: TrainingArguments, run: Run) -> None:
+    """Start to tokenise what is missing of each split; each process does, for token_cache_dir may be its own."""
+    if arguments.overwrite_cache:
+        if processes.first_here(Path(arguments.token_cache_dir).expanduser()) == processes.rank():
+            for supply in run.supplies.values():
+                supply.files.clear()
+        processes.barrier("token_cache_dir is clear")
+    for split, supply in run.supplies.items():
+        supply.start(_place(run) if split == "train" else None)
 
 
 def _place(run: Run) -> dict[str, Any] | None:
@@ -195,13 +215,13 @@ def _names(run: Run) -> list[str]:
         "samples.jsonl",
         EXPORTED,
         *PUBLISHED,
-        *map(_log_name, run.supplies),
+        *(_log_name(split, rank) for split in run.supplies for rank in range(processes.count())),
         *file_names(run.config),
     ]
 
 
-def _log_name(split: str) -> str:
-    return f"tokenize-{split}.log"
+def _log_name(split: str, rank: int) -> str:
+    return f"tokenize-{split}-{rank}.log" if rank else f"tokenize-{split}.log"
 
 
 def _model_dir(arguments: TrainingArguments) -> Path | None:

@@ -7,18 +7,23 @@ its own, and each of the others as well.
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from interface.errors import UserError
 from interface.progress import say
 
 TIMEOUT_SECONDS = 300
-BARRIER_SECONDS = 24 * 3600  # others may fetch a model or tokenise meanwhile; a dead one is found out by its silence
+WAIT_SECONDS = (
+    7 * 24 * 3600
+)  # others may fetch a model or tokenise meanwhile; one that dies ends all (training.notices)
 
 
 class JoinFailed(UserError):
@@ -48,11 +53,11 @@ def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
 
     given: dict[str, Any] = {}
     if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        rank = os.environ.get("JAX_PROCESS_ID", "")
-        if not rank.isdecimal() or int(rank) >= expected:
-            raise JoinFailed(f"JAX_PROCESS_ID is {rank!r}; wanted this process's number, 0 to {expected - 1}")
-        given = {"coordinator_address": address, "num_processes": expected, "process_id": int(rank)}
-        if int(rank):
+        number = os.environ.get("JAX_PROCESS_ID", "")
+        if not number.isdecimal() or int(number) >= expected:
+            raise JoinFailed(f"JAX_PROCESS_ID is {number!r}; wanted this process's number, 0 to {expected - 1}")
+        given = {"coordinator_address": address, "num_processes": expected, "process_id": int(number)}
+        if int(number):
             _reach(address, timeout_seconds)
     # Where the others stay away jax ends this process by an abort, after it has said DEADLINE_EXCEEDED among much else.
     say(f"joining {expected - 1} other processes, for up to {timeout_seconds} s")
@@ -70,26 +75,77 @@ def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
             f"{jax.process_count()} processes came together, and the environment speaks of {expected}; start as many "
             "as it says, or correct it"
         )
-    return f"process {jax.process_index()} of {expected}: {jax.local_device_count()} of {jax.device_count()} devices"
+    return f"process {rank()} of {expected}: {jax.local_device_count()} of {jax.device_count()} devices"
 
 
 def is_primary() -> bool:
     """Whether this is the process that prints, and that writes what all have one of. True where there is only one."""
     import jax
 
-    return not jax.distributed.is_initialized() or jax.process_index() == 0
+    return count() == 1 or jax.process_index() == 0
+
+
+def rank() -> int:
+    """This process's number, from 0, as its environment tells it; a TPU pod's devices may count in another order."""
+    return int(coordination().process_id)
+
+
+def count() -> int:
+    """How many processes the run has."""
+    return int(coordination().num_processes)
+
+
+def coordination() -> Any:
+    """Rank, number of processes and, where there are several, the client of jax's coordination service.
+
+    The service lives in process 0 and works whatever the devices do. jax offers it under no public name.
+    """
+    from jax._src.distributed import global_state
+
+    return global_state
 
 
 def barrier(name: str) -> None:
     """Wait until every process of the run has come here; nothing where there is only one."""
-    from jax._src.distributed import global_state  # jax offers its coordination service by no public name
-
-    if global_state.client is not None:
-        _passed[name] += 1  # a barrier of the service is for one time
-        global_state.client.wait_at_barrier(f"{name}-{_passed[name]}", BARRIER_SECONDS * 1000)
+    if client := coordination().client:
+        client.wait_at_barrier(_once(name), WAIT_SECONDS * 1000)
 
 
-_passed: Counter[str] = Counter()
+def gather(name: str, value: Any) -> list[Any]:
+    """What each process has, by rank: JSON values. Each waits for all."""
+    client = coordination().client
+    if client is None:
+        return [value]
+    key = _once(name)
+    client.key_value_set(f"{key}/{rank()}", json.dumps(value))
+    return [json.loads(client.blocking_key_value_get(f"{key}/{n}", WAIT_SECONDS * 1000)) for n in range(count())]
+
+
+def first_here(folder: Path) -> int:
+    """The lowest rank among the processes that see `folder` as this one does; makes the folder.
+
+    0 where all share it; this process's own where it lies on a disk of this machine alone.
+    """
+    if count() == 1:
+        return 0
+    folder.mkdir(parents=True, exist_ok=True)
+    name = gather("mark", secrets.token_hex(8))[0]
+    marks = [folder / f".{name}-{n}.partial" for n in range(count())]  # new names: nobody has cached that they are not
+    marks[rank()].touch()
+    barrier("marked")
+    first = next(n for n, mark in enumerate(marks) if mark.exists())
+    barrier("seen")
+    marks[rank()].unlink()
+    return first
+
+
+_used: Counter[str] = Counter()
+
+
+def _once(name: str) -> str:
+    """A name for the service, where each is for one time; all processes come to it equally often."""
+    _used[name] += 1
+    return f"{name}-{_used[name]}"
 
 
 def _reach(address: str, timeout_seconds: float) -> None:

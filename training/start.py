@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+from interface.progress import say
 from training.arguments import TrainingArguments
 from training.checkpoints import step_of
 from training.dry_run import dry_run
 from training.loop import train
 from training.preparation import prepare
 from training.schedule import make_schedule
+from training.together import together
 from training.trackers import open_trackers
 
 
 def start(arguments: TrainingArguments) -> None:
     """Do what a training command was told, and print where the result lies."""
-    if arguments.dry_run:
-        dry_run(arguments)
-        return
-    run = prepare(arguments, arguments.schedule())
-    trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
-    max_steps, saves = arguments.duration(run.global_batch, run.supplies["train"].num_blocks)
-    schedule = make_schedule(arguments.schedule(), max_steps)
-    output_dir = train(arguments, run, schedule=schedule, max_steps=max_steps, saves=saves, trackers=trackers)
-    print(f"wrote the model, its checkpoints and metrics.jsonl to {output_dir}")
+    with together() as stopping:
+        if arguments.dry_run:
+            dry_run(arguments)
+            return
+        run = prepare(arguments, arguments.schedule())
+        trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
+        max_steps, saves = arguments.duration(run.global_batch, run.supplies["train"].num_blocks)
+        schedule = make_schedule(arguments.schedule(), max_steps)
+        with run.hub or nullcontext():
+            output_dir = train(
+                arguments, run, schedule=schedule, max_steps=max_steps, saves=saves, trackers=trackers,
+                stopping=stopping,
+            )  # fmt: skip
+    say(f"wrote the model, its checkpoints and metrics.jsonl to {output_dir}")

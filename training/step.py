@@ -65,7 +65,8 @@ def train_step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """Update once from this device's share of the global batch: arrays [microbatches, B, T], rows [microbatches, B].
 
-    What a batch COUNTED a row, [microbatches, B], is summed up and handed to the metrics.
+    What a batch COUNTED a row, [microbatches, B], is summed up and handed to the metrics; so are the flags that several
+    processes put into it, as "stop" (training.agreement).
     A batch without weight, or gradients that are not finite, change nothing but the counts of steps and of skips.
     """
 
@@ -80,13 +81,15 @@ def train_step(
     def add(total: Any, micro: Batch) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, one(micro)), None
 
+    stop = flags_of(batch)
+    batch = {name: leaf for name, leaf in batch.items() if name != "flags"}
     if batch["tokens"].shape[0] == 1:
         total = one(jax.tree.map(lambda leaf: leaf[0], batch))
     else:
         zeros = ((jnp.zeros(()), jnp.zeros(())), jax.tree.map(jnp.zeros_like, state["params"]))
         total, _ = jax.lax.scan(add, zeros, batch)
     counted = {name: jnp.sum(batch[name]) for name in COUNTED if name in batch}
-    ((loss, weight), gradients), counted = sum_over_devices((total, counted))
+    ((loss, weight), gradients), counted, stop = sum_over_devices((total, counted, stop))
     gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(weight, 1e-9), gradients)
     norm = optax.tree.norm(gradients)
     good = jnp.isfinite(norm) & (weight > 0)
@@ -107,8 +110,14 @@ def train_step(
         "gradient_norm": norm,
         "learning_rate": schedule(state["step"] - state["skipped"]),  # as the optimizer counts: updates
         "skipped": new["skipped"],
+        "stop": stop,
     }
     return new, metrics
+
+
+def flags_of(batch: Batch) -> jax.Array:
+    """The sum of the flags that a device's share of a batch has."""
+    return jnp.sum(batch.get("flags", jnp.zeros((), jnp.int32)))
 
 
 def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
@@ -117,6 +126,6 @@ def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
 
 def eval_step(
     params: Params, batch: Batch, *, config: DecoderConfig, how: Execution, sum_over_devices: Sum
-) -> tuple[jax.Array, jax.Array]:
-    """Sum of weight * nll and sum of weights over all devices; batch arrays [B, T]."""
-    return sum_over_devices(weighted_loss(config, params, batch, how))
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    """Sum of weight * nll and sum of weights over all devices, and of the flags; batch arrays [B, T]."""
+    return sum_over_devices((weighted_loss(config, params, batch, how), flags_of(batch)))

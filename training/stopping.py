@@ -1,8 +1,11 @@
 """Stopping: what a run does about SIGTERM (a spot machine's notice) and SIGINT (Ctrl-C).
 
 The first signal asks the loop to save a checkpoint and to end with status STOPPED. Where there is nothing new to save
-(while compiling, say) it ends the process at once, with the same status. A second signal always does: the last whole
-checkpoint is intact, since each gets its name only when it is whole.
+(before the first step, say) it ends the process at once, with the same status. A second signal always does: the last
+whole checkpoint is intact, since each gets its name only when it is whole.
+
+Where a run has several processes, one that gets a signal tells the others (training.notices). They save at the same
+step (training.agreement).
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
+from typing import NoReturn
 
 from interface.errors import STOPPED
+from training.notices import Notices
+from training.processes import is_primary
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,8 +32,9 @@ class Stopping:
     """
 
     def __init__(self) -> None:
+        self.notices: Notices | None = None  # to the other processes, once they have joined
+        self.saves_first = False  # there is something to save: a first signal waits for the loop
         self._asked = threading.Event()
-        self._save_first = threading.Event()
 
     def __enter__(self) -> Stopping:
         reading, self._writing = os.pipe()
@@ -47,32 +52,37 @@ class Stopping:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come: the loop is to save and to end."""
+        """Whether a signal has come, here or in another process: the loop is to save and to end."""
         return self._asked.is_set()
 
-    @contextmanager
-    def saving_first(self) -> Iterator[None]:
-        """Inside, there is something to save: a first signal waits for the loop."""
-        self._save_first.set()
-        try:
-            yield
-        finally:
-            self._save_first.clear()
+    def ask(self, words: str) -> None:
+        """Ask the loop to stop since another process was asked to."""
+        if not self.asked and is_primary():
+            _print(words)
+        self._asked.set()
 
     def _watch(self, reading: int) -> None:
+        first = True
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             while number := pipe.read(1):
                 if number[0] not in SIGNALS:
                     continue
                 name = signal.Signals(number[0]).name
-                if self._asked.is_set() or not self._save_first.is_set():
-                    print(
-                        f"{name}: ending at once; the last whole checkpoint is what there is",
-                        file=sys.stderr,
-                        flush=True,
-                    )
-                    os._exit(STOPPED)
+                if not (first and self.saves_first):
+                    self._end(f"{name}: ending at once; the last whole checkpoint is what there is")
+                first = False
+                words = f"{name}: saving a checkpoint, then ending; once more to end at once"
+                _print(words)
                 self._asked.set()
-                print(
-                    f"{name}: saving a checkpoint, then ending; once more to end at once", file=sys.stderr, flush=True
-                )
+                if self.notices is not None:
+                    self.notices.stop(words)
+
+    def _end(self, words: str) -> NoReturn:
+        _print(words)
+        if self.notices is not None:
+            self.notices.end(STOPPED, words)
+        os._exit(STOPPED)
+
+
+def _print(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

@@ -81,10 +81,8 @@ class Supply:
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: Reader | None = None
 
-    def start(self, place: dict[str, Any] | None = None, *, overwrite: bool = False) -> None:
+    def start(self, place: dict[str, Any] | None = None) -> None:
         """Start to read, and to write what is missing. `place` is what a checkpoint kept of these files."""
-        if overwrite:
-            self.files.clear()
         if place is not None:
             self.files.adopt(place)
         line = place["line"] if place is not None else None

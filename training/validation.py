@@ -9,10 +9,12 @@ from typing import Any
 
 from data_processing.blocks import in_order
 from interface.progress import duration, say
+from training.agreement import Agreement
 from training.arguments import TrainingArguments
 from training.metrics import loss_metrics, target_bytes
 from training.placement import Placement, bind
 from training.preparation import Run
+from training.processes import gather
 from training.step import eval_step
 from training.stopping import Stopping
 
@@ -27,16 +29,22 @@ def validator(
     mapped = placement.map_eval(bind(eval_step, placement, config=run.config, how=run.how))
 
     def evaluate(params: Any) -> dict[str, Any] | None:
-        files = supply.wait_until_whole()
+        while not supply.files.are_whole() and not stopping.asked:
+            supply.wait()
+        if any(gather("evaluation", stopping.asked)):
+            return None
         started = time.monotonic()
         rows = arguments.per_device_eval_batch_size * placement.num_shards
         mine = placement.rows(rows)
-        batches = in_order(files, rows, supply.wait, segments=arguments.segment_ids)
+        agreement = Agreement(stopping, placement)
+        batches = in_order(supply.files, rows, supply.wait, segments=arguments.segment_ids)
         sums, num_bytes = [], 0.0
         for batch in batches:
             num_bytes += float(target_bytes(batch, run.bytes_V).sum())  # of the rows of all processes
-            sums.append(mapped(params, placement.put({name: array[mine] for name, array in batch.items()})))
-            if stopping.asked:
+            placed = placement.put({name: array[mine] for name, array in batch.items()})
+            sum_and_weight, stop = mapped(params, placed | agreement.flags())
+            sums.append(sum_and_weight)
+            if agreement.reached(stop):
                 return None
         loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
         found = loss_metrics(loss, weight, num_bytes)

@@ -13,19 +13,19 @@ from interface.errors import STOPPED
 from tests.conftest import ROOT
 
 PROGRAM = """
-import contextlib, hashlib, sys, time
+import hashlib, sys, time
 from interface.errors import STOPPED
 from training.stopping import Stopping
 
 with Stopping() as stopping:
-    with stopping.saving_first() if sys.argv[1] == "loop" else contextlib.nullcontext():
-        print("ready", flush=True)
-        if sys.argv[1] == "compiling":
-            hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)  # one step of the interpreter, as a compilation is
-        while not stopping.asked:
-            time.sleep(0.01)
-        if sys.argv[1] == "stuck":
-            time.sleep(600)
+    stopping.saves_first = sys.argv[1] in ("loop", "stuck")
+    print("ready", flush=True)
+    if sys.argv[1] == "compiling":
+        hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)  # one step of the interpreter, as a compilation is
+    while not stopping.asked:
+        time.sleep(0.01)
+    if sys.argv[1] == "stuck":
+        time.sleep(600)
     print("saved", flush=True)
 sys.exit(STOPPED)
 """
@@ -36,9 +36,9 @@ def start():
     """Start the program and wait until it is ready; whatever a test leaves running is killed."""
     started = []
 
-    def make(kind: str, program: str = PROGRAM) -> subprocess.Popen:
+    def make(kind: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, "-c", program, kind], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM, kind], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         started.append(process)
         assert process.stdout.readline() == "ready\n"
@@ -68,7 +68,7 @@ def test_where_nothing_is_to_be_saved_it_ends_at_once(start, kind):
 
 
 def test_a_second_signal_ends_what_is_still_saving(start):
-    stuck = start("stuck", PROGRAM.replace('== "loop"', '== "stuck"'))
+    stuck = start("stuck")
     stuck.send_signal(signal.SIGTERM)
     assert stuck.stderr.readline().startswith("SIGTERM: saving")
     time.sleep(0.1)

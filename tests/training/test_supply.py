@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import optax
@@ -156,19 +158,20 @@ def test_a_supply_that_fails_says_why(model_dir, tokenizer_dir, corpus, tmp_path
     again.close()
 
 
-def test_overwrite_cache_makes_even_whole_files_again(model_dir, tokenizer_dir, corpus, tmp_path):
-    supply = supply_of(arguments(model_dir, corpus, tmp_path), tokenizer_dir, tmp_path / "logs")
-    supply.start()
-    path = supply.wait_until_whole().window_path(0)
+def test_overwrite_cache_makes_even_whole_files_again(model_dir, corpus, tmp_path):
+    def path_of(folder: str, **changes: object) -> Path:
+        wish = arguments(model_dir, corpus, tmp_path, output_dir=str(tmp_path / folder), do_eval=False, **changes)
+        run = prepare(wish, {})
+        path = run.supplies["train"].wait_until_whole().window_path(0)
+        run.supplies["train"].close()
+        os.close(run.held)
+        return path
+
+    path = path_of("first")
     before = path.read_bytes()
-    supply.close()
     path.write_bytes(b"\0" * len(before))  # somebody's disk was bad
-    for overwrite, wanted in ((False, b"\0" * len(before)), (True, before)):
-        supply = supply_of(arguments(model_dir, corpus, tmp_path), tokenizer_dir, tmp_path / "logs")
-        supply.start(overwrite=overwrite)
-        supply.wait_until_whole()
-        supply.close()
-        assert path.read_bytes() == wanted
+    assert path_of("second").read_bytes() == b"\0" * len(before)
+    assert path_of("third", overwrite_cache=True).read_bytes() == before
 
 
 def test_a_cache_limit_below_a_steps_windows_is_refused_before_anything_is_written(model_dir, corpus, tmp_path):
