@@ -1,16 +1,23 @@
-"""Score models.
+"""Score models by the code that they write, and by the bits that they need for ours.
 
+python -m evaluation run --benchmark humaneval --model DIR_OR_ID --num_samples 20 --temperature 0.2 --output_dir OUT
+python -m evaluation score --benchmark humaneval --samples samples.jsonl
+python -m evaluation report OUT OTHER_OUT
 python -m evaluation bits_per_byte --models BASE TUNED --data_dir CORPUS
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from evaluation.commands import MakeReport, Run, Score
 from interface.choices import Precision
 from interface.errors import UserError, run
-from interface.files import write_json
+from interface.files import resolve, write_json
 from interface.flags import choose, flag, required
 
 
@@ -31,7 +38,7 @@ class BitsPerByte:
             raise UserError(f"--max_bytes is {self.max_bytes}; wanted at least 1")
 
 
-def score(command: BitsPerByte) -> None:
+def count_bits(command: BitsPerByte) -> None:
     from data_processing.shards import read_texts, shards_of
     from data_processing.splits import EmptySplit
     from modeling import execution
@@ -85,11 +92,82 @@ def score(command: BitsPerByte) -> None:
         print(f"wrote {command.output}")
 
 
+def run_benchmark(command: Run) -> None:
+    from evaluation import named_benchmarks
+    from evaluation.backends import Sampling, open_backend
+    from evaluation.sampling import sample
+    from evaluation.score import score_samples
+    from interface.files import lock
+    from interface.progress import Steps
+
+    output_dir = resolve(command.output_dir)
+    benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())
+    benchmark.task_ids = benchmark.task_ids[: command.num_tasks]
+    sampling = Sampling(command.temperature, command.top_p, command.top_k, command.seed, tuple(benchmark.stops))
+    backend = open_backend(
+        command.backend, command.model,
+        base_url=command.base_url, revision=command.revision, cache_dir=command.cache_dir, dtype=command.dtype,
+    )  # fmt: skip
+    about = {
+        **backend.facts, "num_samples": command.num_samples, "max_new_tokens": command.max_new_tokens,
+        "sampling": asdict(sampling), "benchmark": benchmark.name, "variant": dict(benchmark.variant),
+    }  # fmt: skip
+    lock(output_dir)  # until the command ends
+    steps = Steps(len(benchmark.task_ids) * command.num_samples, label="samples")
+    samples = sample(
+        benchmark, backend, sampling, output_dir,
+        task_ids=benchmark.task_ids, num_samples=command.num_samples, max_new_tokens=command.max_new_tokens,
+        settings=about, on_sample=steps.advance,
+    )  # fmt: skip
+    steps.close()
+    score_samples(command, benchmark, samples, output_dir, partial=False, about=about)
+    write_page([output_dir], output_dir / "report.html")
+
+
+def score(command: Score) -> None:
+    from evaluation import named_benchmarks
+    from evaluation.score import score_samples
+    from interface.files import lock
+
+    samples = resolve(command.samples)
+    output_dir = resolve(command.output_dir) if command.output_dir else samples.with_name(f"{samples.name}.scored")
+    benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())
+    lock(output_dir)  # until the command ends
+    about = {"samples": str(samples)}
+    score_samples(command, benchmark, samples, output_dir, partial=command.partial, about=about)
+    write_page([output_dir], output_dir / "report.html")
+
+
+def report(command: MakeReport) -> None:
+    write_page([resolve(folder) for folder in command.results], resolve(command.output))
+
+
+def write_page(folders: list[Path], path: Path) -> None:
+    from evaluation.report import report
+    from evaluation.results import read_result
+
+    report([read_result(folder) for folder in folders], path)
+    print(f"wrote the report to {path}")
+
+
 def main() -> None:
-    _, command = choose(
-        {"bits_per_byte": (BitsPerByte, "Bits per byte of models on a held-out split.")}, prog="python -m evaluation"
+    words = sys.argv[1:]
+    if words[:1] == ["report"] and len(words) > 1 and not words[1].startswith("-"):
+        words.insert(1, "--results")
+    name, command = choose(
+        {
+            "run": (Run, "Sample a benchmark's tasks, judge what the model wrote, report."),
+            "score": (Score, "Judge a sample file, anybody's."),
+            "report": (MakeReport, "Write a page over one or several scored sample files."),
+            "bits_per_byte": (BitsPerByte, "Bits per byte of models on a held-out split."),
+        },
+        words,
+        prog="python -m evaluation",
     )
-    score(command)
+    commands: dict[str, Callable[[Any], None]] = {
+        "run": run_benchmark, "score": score, "report": report, "bits_per_byte": count_bits,
+    }  # fmt: skip
+    commands[name](command)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ class Steps:
         self._first = done
         self._total = total
 
-    def advance(self) -> None:
-        self._bar.update(1)
+    def advance(self, count: int = 1) -> None:
+        self._bar.update(count)
 
     def time_left(self, step: int) -> str:
         """Estimate the time until `total` from the pace since the start."""

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,21 +22,23 @@ COLOURS = ("#3b82f6", "#f59e0b", "#10b981", "#a855f7")  # legible on white and o
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over steps: name -> [(step, value)]."""
+    """Lines over steps, or over what `x_label` says: name -> [(step, value)]."""
 
     title: str
     unit: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     log_scale: bool = False
+    x_label: str = "optimizer step"
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Labelled values side by side; the smallest is the best."""
+    """Labelled values side by side; the smallest is the best, where one is."""
 
     title: str
     unit: str
     values: Mapping[str, float]
+    has_best: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,23 +113,24 @@ def _plot(chart: Chart | Bars, kind: Literal["svg", "png"]) -> bytes:
         axes.grid(alpha=0.25)
         if isinstance(chart, Bars):
             names = list(chart.values)
-            best = min(chart.values.values())
+            best = min(chart.values.values()) if chart.has_best else None
             colours = [COLOURS[2] if chart.values[name] == best else COLOURS[0] for name in names]
             bars = axes.barh(names[::-1], [chart.values[name] for name in names[::-1]], color=colours[::-1], height=0.6)
-            axes.bar_label(bars, fmt="%.3f", padding=4)
+            axes.bar_label(bars, fmt="%.3f" if chart.has_best else "%d", padding=4)
             axes.margins(x=0.15)
             axes.set_xlabel(chart.unit)
         else:
-            for colour, (name, points) in zip(COLOURS, chart.lines.items()):
+            for colour, (name, points) in zip(cycle(COLOURS), chart.lines.items()):
                 marker = "o" if len(points) < 12 else None
                 axes.plot(*zip(*points), label=name, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
             if len(chart.lines) > 1:
                 axes.legend(frameon=False)
             if chart.log_scale:
                 axes.set_yscale("log")
-            axes.set_xlabel("optimizer step")
+            axes.set_xlabel(chart.x_label)
             axes.set_ylabel(chart.unit)
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            whole = all(float(x).is_integer() for points in chart.lines.values() for x, _ in points)
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=whole))
         drawing = io.BytesIO()
         unstamped = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(drawing, format=kind, metadata=unstamped, dpi=150)
