@@ -9,6 +9,10 @@ A judge is a trusted function (Session, payload) -> (status, detail) in a proces
 is in another, isolated one, and reaches the judge only by values. docs/sandbox.md says what that promises.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .errors import (
     CandidateError,
     CandidateGone,
@@ -20,11 +24,22 @@ from .errors import (
 )
 from .inside.codec import Array
 from .jobs import Job, Limits, Outcome
-from .pool import Sandbox
 from .session import UNSERIALIZABLE, Opaque, Session, class_name
+
+if TYPE_CHECKING:
+    from .pool import Sandbox
 
 __all__ = [
     "UNSERIALIZABLE", "Array", "CandidateError", "CandidateGone", "CandidateTimeout", "InfrastructureFailure",
     "IsolationIneffective", "Job", "Limits", "Opaque", "Outcome", "Sandbox", "SandboxError", "SandboxUnavailable",
     "Session", "class_name",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> type[Sandbox]:
+    """Sandbox, when it is asked for: judges' processes, which are forked for every job, import this package too."""
+    if name == "Sandbox":
+        from .pool import Sandbox
+
+        return Sandbox
+    raise AttributeError(name)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import site
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import SandboxUnavailable
+from .launch import CONTROL, STAGE
 
 INSIDE = Path(__file__).parent / "inside"
-# The user that programs run as where the toolkit runs as root: files of root's are not theirs, and limits bind them.
-UNPRIVILEGED = 61001
 NOBODY = 65534  # who they are to themselves
 ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -25,9 +22,6 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-_STAGE = "/tmp"  # where root lays out, in mounts that only the sandbox sees, folders that others may not reach
-
-_NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x00020000, 4096, 16384, 1 << 18
 
 
 def interpreter_folders() -> list[Path]:
@@ -41,13 +35,13 @@ def interpreter_folders() -> list[Path]:
     return found
 
 
-def python_command(control: int, namespaces: bool, inside: str, warm: Sequence[str]) -> list[str]:
+def python_command(namespaces: bool, inside: str, warm: Sequence[str]) -> list[str]:
     """The zygote's interpreter: without site, without the current folder, `inside` and the packages on its path."""
     paths = [str(Path(inside).parent), *sys_path_of_packages()]
     start = f"import sys; sys.path += {paths!r}; from inside import zygote; zygote.main(sys.argv[1:])"
     executable = os.path.realpath(sys.executable)
     words = [executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-c", start]
-    return [*words, str(control), "yes" if namespaces else "no", os.uname().machine, *warm]
+    return [*words, str(CONTROL), "yes" if namespaces else "no", os.uname().machine, *warm]
 
 
 def sys_path_of_packages() -> list[str]:
@@ -57,23 +51,17 @@ def sys_path_of_packages() -> list[str]:
     return sorted({os.path.realpath(path) for path in site.getsitepackages(prefixes)})
 
 
-def start_zygote(control: int, errors: int, warm: Sequence[str], *, unsafe: bool) -> subprocess.Popen[bytes]:
-    """Start the zygote with an empty environment; `control` is its socket, `errors` takes what bubblewrap says."""
-    options: dict[str, object] = {
-        "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors, "pass_fds": (control,),
-        "start_new_session": True,
-    }  # fmt: skip
+def zygote_command(warm: Sequence[str], *, unsafe: bool) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """The zygote's command, its environment, and the folders to bind before it (see launch.py), where there are any."""
     if unsafe:
-        words = python_command(control, False, str(INSIDE), warm)
-        return subprocess.Popen(words, env=ENVIRONMENT, **options)  # type: ignore[call-overload]
+        return python_command(False, str(INSIDE), warm), ENVIRONMENT, {}
     sources = {str(folder): str(folder) for folder in interpreter_folders()} | {"/sandbox/inside": str(INSIDE)}
-    prepare: Callable[[], None] | None = None
+    binds: dict[str, str] = {}
     if os.geteuid() == 0:
-        staged = {target: f"{_STAGE}/{number}" for number, target in enumerate(sources)}
-        prepare = _Staging({staged[target]: source for target, source in sources.items()})
+        staged = {target: f"{STAGE}/{number}" for number, target in enumerate(sources)}
+        binds = {staged[target]: source for target, source in sources.items()}
         sources = staged
-    words = bubblewrap_command(sources) + python_command(control, True, "/sandbox/inside", warm)
-    return subprocess.Popen(words, env={}, preexec_fn=prepare, cwd="/", **options)  # type: ignore[call-overload]
+    return bubblewrap_command(sources) + python_command(True, "/sandbox/inside", warm), {}, binds
 
 
 def bubblewrap_command(sources: dict[str, str]) -> list[str]:
@@ -108,38 +96,6 @@ def find_bubblewrap() -> str:
             "sudo apt-get install bubblewrap (Debian, Ubuntu), dnf install bubblewrap (Fedora); it needs Linux"
         )
     return path
-
-
-class _Staging:
-    """Runs in root's child before bubblewrap: binds folders where anybody can reach them, then stops being root."""
-
-    def __init__(self, binds: dict[str, str]) -> None:
-        self.binds = binds
-        self.libc = ctypes.CDLL(None, use_errno=True)
-
-    def __call__(self) -> None:
-        self.checked(self.libc.unshare(_NEW_MOUNTS))
-        self.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE)
-        # opened before _STAGE is covered, since a folder may lie in there, and after unshare: a bind wants the own
-        # mounts
-        opened = {target: os.open(source, os.O_PATH) for target, source in self.binds.items()}
-        self.mount(b"tmpfs", _STAGE.encode(), b"tmpfs", 0)
-        for target, descriptor in opened.items():
-            Path(target).mkdir()
-            self.mount(f"/proc/self/fd/{descriptor}".encode(), target.encode(), None, _BIND | _RECURSIVE)
-            os.close(descriptor)
-        os.setgroups([])
-        os.setresgid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
-        os.setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
-
-    def mount(self, source: bytes, target: bytes, kind: bytes | None, flags: int) -> None:
-        self.checked(self.libc.mount(source, target, kind, flags, None))
-
-    def checked(self, result: int) -> None:
-        if result:
-            said = f"laying out folders as root: {os.strerror(ctypes.get_errno())}"
-            os.write(2, said.encode())  # an exception here loses its text on the way to the parent
-            raise OSError(said)
 
 
 def unavailable(said: str, root: Path = Path("/")) -> SandboxUnavailable:

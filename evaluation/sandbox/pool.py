@@ -15,12 +15,19 @@ from types import TracebackType
 from typing import Any
 
 from . import self_test
-from .errors import InfrastructureFailure, SandboxUnavailable
+from .bubblewrap import unavailable, zygote_command
+from .errors import InfrastructureFailure
 from .inside.codec import Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
 from .jobs import Job, Outcome
 
 ROOT = Path(__file__).parent.parent.parent  # judges are imported from here
+_START = """import os, sys
+register, os.register_at_fork = os.register_at_fork, lambda **_: None
+sys.path.insert(0, sys.argv[1])
+import socket
+from evaluation.sandbox import worker
+worker.main(socket.socket(fileno=int(sys.argv[2])), register)"""
 ATTEMPTS = 3  # at a job that meets an infrastructure failure
 MAX_FAILURES = 10  # jobs that failed so, after which the rest is not tried
 GRACE_SECONDS = 20.0  # beyond its limit, after which a worker counts as dead
@@ -35,22 +42,17 @@ class _Worker:
         self.job: Job | None = None
         self.attempt = 0
         self.deadline = 0.0
-        start = (
-            f"import sys; sys.path.insert(0, {str(ROOT)!r}); import socket; from evaluation.sandbox import worker; "
-            "worker.main(socket.socket(fileno=int(sys.argv[1])), sys.argv[3:], sys.argv[2] == 'unsafe')"
-        )
-        words = [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", start]
-        words += [str(theirs.fileno()), "unsafe" if unsafe else "isolated", *warm]
-        self.process = subprocess.Popen(
-            words, pass_fds=(theirs.fileno(),), env={**os.environ, "PYTHONHASHSEED": "0"}, stdin=subprocess.DEVNULL
-        )
+        words = [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _START, str(ROOT), str(theirs.fileno())]
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        self.process = subprocess.Popen(words, pass_fds=(theirs.fileno(),), env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
+        write_frame(self.socket, encode(zygote_command(warm, unsafe=unsafe)))
 
     def wait_ready(self) -> None:
         kind, text = decode(read_frame(self.socket) or encode(("fault", "a worker ended as it started")))
-        if kind == "unavailable":
-            raise SandboxUnavailable(text)
-        if kind == "fault":
+        if kind == "no zygote" and "Traceback" not in text:
+            raise unavailable(text)
+        if kind != "ready":
             raise InfrastructureFailure(f"the sandbox's worker did not start: {text}")
 
     def begin(self, job: Job, attempt: int) -> None:

@@ -119,7 +119,8 @@ def run(judge_all: Callable[[Iterable[Job]], Iterator[Outcome]]) -> None:
             outcomes = {outcome.key: outcome for outcome in judge_all(jobs)}
         finally:
             del os.environ["SANDBOX_SELF_TEST"]
-    found = list(outcomes["attacks"].detail) if not outcomes["attacks"].passed else []
+    attacks = outcomes["attacks"]
+    found = attacks.detail if isinstance(attacks.detail, list) else [f"could not be looked into: {attacks.detail}"]
     if outcomes["hang"].status != "timed out":
         found.append("runs past its time")
     if found:

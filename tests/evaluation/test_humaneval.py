@@ -205,14 +205,14 @@ def test_the_example_of_human_eval_comes_out_as_published(sandbox, mode):
 
 
 @pytest.mark.long
-def test_thirty_thousand_samples_take_no_more_memory_than_a_few(problems):
-    """200 samples of each problem, as a stream of which the sandbox holds one a worker."""
+def test_thousands_of_samples_take_no_more_memory_than_a_few(problems):
+    """20 samples of each problem, as a stream of which the sandbox holds one a worker."""
     import resource
 
     solution = {name: problem["canonical_solution"] for name, problem in problems.items()}
     with Sandbox(4) as sandbox:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        jobs = (job((name, n), problems[name], solution[name], limits=PATIENT) for n in range(200) for name in solution)
+        jobs = (job((name, n), problems[name], solution[name], limits=PATIENT) for n in range(20) for name in solution)
         passed = sum(outcome.passed for outcome in sandbox.judge(jobs))
-        assert passed == 200 * 164
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
+        assert passed == 20 * 164
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024  # KiB

@@ -13,7 +13,6 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import guard
 from .codec import Reference, Unserializable, decode, encode
 from .frames import read_frame, write_frame
 
@@ -125,9 +124,13 @@ class Runner:
         setattr(value, name, new)
 
     def disarm(self) -> None:
+        from . import guard  # not at the top: what it imports would slow every fork
+
         guard.disarm()
 
     def check_in_process(self, program: str, seconds: float) -> str:
+        from . import guard
+
         return guard.check(program, seconds)[:MESSAGE_CHARACTERS]
 
 
@@ -137,6 +140,17 @@ def message(error: BaseException) -> str:
         return str.__str__(str(error))[:MESSAGE_CHARACTERS]
     except BaseException:
         return "(its message could not be had)"
+
+
+def rehearse() -> None:
+    """Take the steps some times before any fork, so that every program finds this code specialised, its caches full."""
+    runner = Runner(socket.socket(), 100)
+    values = (1, [2.5, "text", {"key": (None, True, {3})}])
+    for _ in range(20):
+        runner.answer(runner.load, None, ["def f(*values): return values\n", "<string>", None, False])
+        _, _, *arguments = decode(encode(("call", None, "f", values, {})), runner.resolve)
+        runner.answer(runner.call, None, arguments)
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
 
 
 def serve(channel: socket.socket, output_bytes: int) -> None:

@@ -3,8 +3,8 @@
     python -m inside.zygote FD yes|no MACHINE [MODULE ...]
 
 FD is a socket of packets to the worker, `yes` where namespaces can be made here (under bubblewrap), the modules are
-imported before the first program. Requests are ("start", limits, output_bytes) with the program's channel as a
-descriptor, and ("end",): each start is followed by one end, which kills the process and answers its CPU seconds.
+imported before the first program. Requests are ("start", limits, output_bytes, guard) with the program's channel as a
+descriptor, and ("end",): each start is followed by one end, which kills the process and answers how it ended.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import random
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 from . import codec, isolation, runner, seccomp
 
-# What programs and prompts import most: a fork has them for nothing, an import costs milliseconds.
+# What programs and prompts import most: an import costs milliseconds. Each slows every fork, so no more than these.
 WARM = (
-    "bisect", "cmath", "collections", "contextlib", "copy", "ctypes", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "numbers", "operator", "random",
-    "re", "statistics", "string", "sys", "time", "typing", "_sitebuiltins",
+    "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools", "heapq", "io",
+    "itertools", "math", "operator", "random", "re", "string", "sys", "time", "typing", "_sitebuiltins",
 )  # fmt: skip
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FEW = 64  # descriptors that the zygote may have open; it opens five
@@ -35,8 +34,7 @@ def main(words: list[str]) -> None:
     os.closerange(3, control.fileno())
     os.closerange(control.fileno() + 1, 1 << 20)  # once: where the C library has no close_range it takes milliseconds
     namespaces, machine = words[1] == "yes", words[2]
-    for name in (*WARM, *words[3:]):
-        importlib.import_module(name)
+    warm((*WARM, *words[3:]))
     for name in set(os.environ) - set(KEPT_VARIABLES):
         del os.environ[name]
     isolation.renounce_privileges()
@@ -45,16 +43,22 @@ def main(words: list[str]) -> None:
         raise seccomp.UnknownMachine(f"no table of system calls for {machine}")
     own = os.pidfd_open(os.getpid())
     nothing = os.open("/dev/null", os.O_RDWR)
+    runner.rehearse()
     gc.collect()
     gc.disable()
     gc.freeze()
     control.send(codec.encode(("ready",)))
 
+    guarded = False
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
         if not message:
             return
-        (_, limits, output_bytes), channel = codec.decode(message), descriptors[0]
+        (_, limits, output_bytes, guard), channel = codec.decode(message), descriptors[0]
+        if guard and not guarded:
+            guarded = True
+            warm(("inside.guard",))
+            gc.freeze()
         process, fault = 0, ""
         try:
             if namespaces:
@@ -69,12 +73,27 @@ def main(words: list[str]) -> None:
         os.close(channel)
         if not control.recv(4096):
             return
-        cpu_seconds = 0.0
+        killed, cpu_seconds = False, 0.0
         if process:
             os.kill(process, signal.SIGKILL)
-            _, _, usage = os.wait4(process, 0)
+            _, status, usage = os.wait4(process, 0)
+            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             cpu_seconds = usage.ru_utime + usage.ru_stime
-        control.send(codec.encode(("ended", fault, cpu_seconds)))
+        control.send(codec.encode(("ended", fault, killed, cpu_seconds)))
+
+
+def warm(names: Sequence[str]) -> None:
+    """Import modules for all programs to come.
+
+    What they want done after a fork (random: draw a seed; threading: count threads) is not for programs, which get
+    their seed from here and start with one thread, and would take a third of a fork's time.
+    """
+    register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    try:
+        for name in names:
+            importlib.import_module(name)
+    finally:
+        os.register_at_fork = register
 
 
 def begin(
@@ -90,7 +109,7 @@ def begin(
         if not namespaces:
             os.setsid()
         isolation.confine(limits, namespaces, instructions)
-        random.seed(0)
+        sys.modules["random"].seed(0)
         gc.enable()
         runner.serve(socket.socket(fileno=CHANNEL), output_bytes)
     finally:
