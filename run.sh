@@ -285,8 +285,18 @@ finetune() {
 
 # ---- tests -------------------------------------------------------------------------------------------------------------
 
+need_bubblewrap() {  # the tests of the sandbox are skipped without it
+  command -v bwrap >/dev/null && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing bubblewrap, in which the code that a model writes is run"
+    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y bubblewrap >/dev/null && return
+  fi
+  echo "bubblewrap is missing, and with it the tests of the sandbox: sudo apt-get install -y bubblewrap" >&2
+}
+
 run_tests() {
   local long=()
+  need_bubblewrap
   if [ "${1:-}" = --all ]; then long=(--all) && shift; fi
   "$PYTHON" -m pytest "${long[@]}" "$@"
 }

@@ -43,12 +43,6 @@ def problems() -> dict[str, dict[str, Any]]:
     return {problem["task_id"]: problem for problem in found}
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(4) as opened:
-        yield opened
-
-
 PROBLEM = {
     "prompt": 'import math\n\ndef half(x):\n    return x / 2\n\ndef area(r):\n    """The area of a circle."""\n',
     "test": """def check(candidate):

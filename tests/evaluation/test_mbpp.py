@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +13,6 @@ from tests.evaluation.test_humaneval import rows
 
 PATIENT = Limits(60.0)
 MODES = ("hardened", "reference")
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(4) as opened:
-        yield opened
 
 
 def statuses(sandbox: Sandbox, problem: dict[str, Any], programs: dict[str, str], mode: str) -> dict[str, str]:

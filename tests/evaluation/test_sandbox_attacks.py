@@ -55,7 +55,7 @@ def as_another_user() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module", params=["as who we are", "as an ordinary user"])
-def report(request: pytest.FixtureRequest) -> dict[str, Any]:
+def report(sandbox: Sandbox, request: pytest.FixtureRequest) -> dict[str, Any]:
     return as_another_user() if "ordinary" in request.param else attack_suite.run(canonicals())
 
 
