@@ -85,7 +85,7 @@ class Sandbox:
     def __enter__(self) -> Sandbox:
         if self.unsafe:
             print(
-                "WARNING: the code that the model wrote runs without isolation, as you, with your files and network",
+                "WARNING: the code that the model wrote runs without isolation, as you, with all your files",
                 file=sys.stderr,
             )
         try:
