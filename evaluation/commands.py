@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from interface.choices import Precision
+from interface.choices import BenchmarkName, Precision
 from interface.errors import UserError
 from interface.flags import flag, required
 
-Name = Literal["humaneval", "mbpp", "apps", "mtpb", "clippy", "clippy-apps"]
 VARIANTS = ("prompt", "split", "comparison", "difficulty", "turns")
 
 
@@ -17,7 +16,7 @@ VARIANTS = ("prompt", "split", "comparison", "difficulty", "turns")
 class Judging:
     """Flags of every command that judges programs."""
 
-    benchmark: Name = required("the problems; clippy and clippy-apps are our own and come with the code")
+    benchmark: BenchmarkName = required("the problems; clippy and clippy-apps are our own and come with the code")
     problems: str | None = flag(None, "file or folder of problems; default: the published ones, fetched once")
     cache_dir: str | None = flag(None, "folder for what is fetched", "options")
     prompt: str | None = flag(None, "how a problem is put; docs/evaluation.md has each benchmark's", "variant")
@@ -101,7 +100,3 @@ class MakeReport:
 def settings(command: Any) -> dict[str, Any]:
     """What a result records of the judging."""
     return {"mode": command.mode, "timeout_scale": command.timeout_scale, "unsafe": command.unsafe_no_sandbox}
-
-
-def names() -> tuple[str, ...]:
-    return get_args(Name)

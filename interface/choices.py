@@ -8,4 +8,5 @@ ModelType = Literal["gpt_neo", "gptj", "codegen", "gpt2"]  # families of modelin
 Precision = Literal["float32", "bfloat16"]
 AttentionKernel = Literal["plain", "blocked", "cudnn", "splash"]
 Attention = Literal["auto", AttentionKernel]
+BenchmarkName = Literal["humaneval", "mbpp", "apps", "mtpb", "clippy", "clippy-apps"]
 Remat = Literal["none", "dots", "block"]

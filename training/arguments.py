@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import data_processing
 from data_processing.row_flags import RowFlags
-from interface.choices import Attention, ModelType, Precision, Remat
+from interface.choices import Attention, BenchmarkName, ModelType, Precision, Remat
 from interface.errors import UserError
 from interface.flags import as_json, flag, required
 from training.saves import Due, epoch_ends, every, never
@@ -139,6 +139,12 @@ class TrainingArguments(RowFlags):
         None, 'their file: JSON lines of {"prompt"}, or text, an empty line between prompts; default: a few of ours',
         "output",
     )  # fmt: skip
+    eval_pass_at_k: BenchmarkName | None = flag(
+        None, "have the model write a benchmark's programs and run them in the sandbox, at checkpoints", "output"
+    )
+    eval_pass_at_k_every: int = flag(1, "at every so many checkpoints, and at the last", "output")
+    eval_pass_at_k_samples: int = flag(1, "programs a task", "output")
+    eval_pass_at_k_problems: str | None = flag(None, "file or folder of its problems; default: as published", "output")
     run_name: str | None = flag(None, "name of the run in the trackers; default: output_dir's name", "output")
     skip_memory_metrics: bool = flag(True, "false: log peak memory of host and devices with the metrics", "output")
     peak_tflops: float | None = flag(
@@ -171,7 +177,8 @@ class TrainingArguments(RowFlags):
         positive = (
             "block_size", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
             "logging_steps", "eval_steps", "save_steps", "save_total_limit", "max_eval_samples",
-            "preprocessing_num_workers", "decay_steps",
+            "preprocessing_num_workers", "decay_steps", "eval_pass_at_k_every",
+            "eval_pass_at_k_samples",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
@@ -214,7 +221,8 @@ class TrainingArguments(RowFlags):
         if not self.model_name_or_path and not self.tokenizer_name:
             raise BadArguments("a new model has no tokenizer of its own; name one with --tokenizer_name")
         for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
-                     "cache_dir", "token_cache_dir", "train_file", "validation_file", "sample_prompts"):  # fmt: skip
+                     "cache_dir", "token_cache_dir", "train_file", "validation_file", "sample_prompts",
+                     "eval_pass_at_k_problems"):  # fmt: skip
             value = getattr(self, name)
             if value:  # a shell leaves the ~ of --output_dir=~/out to us
                 object.__setattr__(self, name, os.path.expanduser(value))  # noqa: PTH111 (Path drops a leading ./)

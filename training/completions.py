@@ -130,11 +130,16 @@ class Completions:
 
     def _complete(self, params: Params) -> list[str]:
         """A completion a prompt, made on one device."""
-        leaves = jax.tree.leaves(params)
-        if not all(leaf.is_fully_replicated for leaf in leaves):
-            raise CannotSample("the model is cut over devices, and a sampler wants all of it on one")
-        here = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
-        (device,) = leaves[0].addressable_data(0).devices()
+        here = on_one_device(params)
+        (device,) = jax.tree.leaves(here)[0].devices()
         sampler = Sampler(self._config, here, self._tokenizer, dtype=self._dtype, devices=[device])
         found = sampler.complete(self._prompts, self._settings, cut_prompts=True)
         return [samples[0].text for samples in found]
+
+
+def on_one_device(params: Params) -> Params:
+    """This process's first copy of the params, on its device.  Raises: CannotSample."""
+    if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(params)):
+        raise CannotSample("the model is cut over devices, and a sampler wants all of it on one")
+    here: Params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
+    return here

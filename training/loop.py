@@ -16,6 +16,7 @@ from training.agreement import Agreement
 from training.arguments import TrainingArguments
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import eval_loss_of, note_eval_loss
+from training.code_scores import CodeScores, Judge
 from training.completions import Completions
 from training.export import export
 from training.intervals import Intervals
@@ -42,6 +43,7 @@ def train(
     saves: Due,
     trackers: Trackers,
     stopping: Stopping,
+    judge: Judge | None = None,
 ) -> Path:
     """Run optimizer steps up to `max_steps` and leave the model in output_dir. Returns that folder.
 
@@ -83,6 +85,7 @@ def train(
         output_dir, run.prompts if is_primary() else (), run.tokenizer_dir, run.config,
         dtype=run.how.dtype, seed=arguments.seed, trackers=trackers, resumed_at=first_step,
     )  # fmt: skip
+    scores = CodeScores(arguments, judge, run.config, run.tokenizer_dir)
     bar = Steps(max_steps, first_step)
     intervals = Intervals(arguments, run, log, bar)
     done = first_step
@@ -133,6 +136,9 @@ def train(
             if saving or stop:
                 intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
                 place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
+                if judge and not stop:
+                    with intervals.paused():
+                        scores.take(done, state["params"], log, lambda: stopping.asked, last=done == max_steps)
                 last = checkpoints.save(done, state, place, eval_loss=eval_loss, interval=intervals.open_steps())
             if stop:
                 break
@@ -149,7 +155,8 @@ def train(
     # --- Act 4: publish ----------------------------------------------------------------------------------------
     assert last is not None, "the last step is always saved"
     if is_primary():
-        export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
+        exported = export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
+        scores.publish(exported["step"])
         publish(output_dir)
     if run.hub:
         run.hub.finish()

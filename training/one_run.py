@@ -14,6 +14,7 @@ from training.processes import count, first_here, gather, rank
 OF_THE_MACHINE = {
     "output_dir", "run_name", "model_name_or_path", "config_name", "tokenizer_name", "cache_dir", "data_dir",
     "train_file", "validation_file", "token_cache_dir", "preprocessing_num_workers", "cache_limit_gb", "sample_prompts",
+    "eval_pass_at_k_problems",
 }  # fmt: skip
 
 

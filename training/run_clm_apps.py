@@ -17,9 +17,10 @@ def main() -> None:
         prog="run_clm_apps.py",
         description="Fine-tune a causal language model on APPS. All *_steps count optimizer steps.",
     )
+    from evaluation.in_training import judge_of
     from training.start import start
 
-    start(arguments)
+    start(arguments, judge_of)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 from interface.progress import say
 from training.arguments import TrainingArguments
 from training.checkpoints import step_of
+from training.code_scores import Judge
 from training.dry_run import dry_run
 from training.loop import train
 from training.preparation import prepare
+from training.processes import is_primary
 from training.schedule import make_schedule
 from training.together import together
 from training.trackers import open_trackers
 
 
-def start(arguments: TrainingArguments) -> None:
-    """Do what a training command was told, and print where the result lies."""
+def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], Judge]) -> None:
+    """Do what a training command was told, and print where the result lies.
+
+    `judge_of` makes what scores checkpoints for --eval_pass_at_k.
+    """
     with together() as stopping:
         if arguments.dry_run:
             dry_run(arguments)
             return
+        judge = judge_of(arguments) if arguments.eval_pass_at_k and is_primary() else None
         run = prepare(arguments, arguments.schedule())
         trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
         max_steps, saves = arguments.duration(run.global_batch, run.supplies["train"].num_blocks)
@@ -28,6 +35,6 @@ def start(arguments: TrainingArguments) -> None:
         with run.hub or nullcontext():
             output_dir = train(
                 arguments, run, schedule=schedule, max_steps=max_steps, saves=saves, trackers=trackers,
-                stopping=stopping,
+                stopping=stopping, judge=judge,
             )  # fmt: skip
     say(f"wrote the model, its checkpoints and metrics.jsonl to {output_dir}")

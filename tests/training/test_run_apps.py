@@ -49,8 +49,17 @@ def flags(tokenizer_dir, data_dir, tmp_path_factory):
 def whole(flags, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "out"
     words = ["--num_train_epochs=3", "--save_strategy", "epoch", "--max_eval_samples=2"]
-    succeed(SCRIPT, *flags, "--output_dir", folder, *words)
+    scored = ["--eval_pass_at_k", "clippy-apps", "--eval_pass_at_k_every=100"]
+    succeed(SCRIPT, *flags, "--output_dir", folder, *words, *scored)
     return folder
+
+
+def test_the_last_checkpoints_programs_were_run_and_the_card_has_their_score(whole):
+    rows = [row for row in read_metrics(whole) if row["kind"] == "code"]
+    assert [(row["benchmark"], row["pass@1"]) for row in rows] == [("clippy-apps", 0)]
+    found = json.loads((whole / "results.json").read_text())
+    assert found["metrics"]["pass@1"] == 0 and found["num_samples"] == 20
+    assert "clippy-apps" in (whole / "README.md").read_text()
 
 
 def token_files(flags, split, **wanted):
