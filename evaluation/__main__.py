@@ -3,6 +3,7 @@
 python -m evaluation run --benchmark humaneval --model DIR_OR_ID --num_samples 20 --temperature 0.2 --output_dir OUT
 python -m evaluation score --benchmark humaneval --samples samples.jsonl
 python -m evaluation report OUT OTHER_OUT
+python -m evaluation retell --benchmark humaneval --model CODEX_D --writer CODEX_S --output_dir OUT
 python -m evaluation bits_per_byte --models BASE TUNED --data_dir CORPUS
 """
 
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.commands import MakeReport, Run, Score
+from evaluation.commands import MakeReport, Retell, Run, Score
 from interface.choices import Precision
 from interface.errors import UserError, run
 from interface.files import resolve, write_json
@@ -138,6 +139,16 @@ def score(command: Score) -> None:
     write_page([output_dir], output_dir / "report.html")
 
 
+def retell(command: Retell) -> None:
+    from evaluation.retelling import grade
+
+    output_dir = resolve(command.output_dir)
+    scores = grade(command, output_dir)
+    for name, value in scores.items():
+        print(f"  {name:10} {value:8.4f}")
+    print(f"wrote the docstrings, the code and the scores to {output_dir}")
+
+
 def report(command: MakeReport) -> None:
     write_page([resolve(folder) for folder in command.results], resolve(command.output))
 
@@ -158,6 +169,7 @@ def main() -> None:
         {
             "run": (Run, "Sample a benchmark's tasks, judge what the model wrote, report."),
             "score": (Score, "Judge a sample file, anybody's."),
+            "retell": (Retell, "Grade docstrings by the code that a model writes from them (Codex-D)."),
             "report": (MakeReport, "Write a page over one or several scored sample files."),
             "bits_per_byte": (BitsPerByte, "Bits per byte of models on a held-out split."),
         },
@@ -165,7 +177,7 @@ def main() -> None:
         prog="python -m evaluation",
     )
     commands: dict[str, Callable[[Any], None]] = {
-        "run": run_benchmark, "score": score, "report": report, "bits_per_byte": count_bits,
+        "run": run_benchmark, "score": score, "retell": retell, "report": report, "bits_per_byte": count_bits,
     }  # fmt: skip
     commands[name](command)
 

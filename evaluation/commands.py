@@ -92,6 +92,18 @@ class Score(Judging):
 
 
 @dataclass(frozen=True)
+class Retell:
+    benchmark: Literal["humaneval", "clippy"] = required("the functions to describe")
+    model: str = required("model that writes docstrings (Codex-D): folder or Hub id of our four families")
+    output_dir: str = required("folder for the docstrings, the code written from them, and the scores")
+    writer: str | None = flag(None, "model that writes code from the docstrings; default: the same one")
+    problems: str | None = flag(None, "file or folder of problems; default: the published ones, fetched once")
+    num_tasks: int | None = flag(None, "only the first so many functions")
+    max_new_tokens: int = flag(256, "tokens of a docstring, and of a body")
+    dtype: Precision = flag("bfloat16", "precision of matrix operands")
+
+
+@dataclass(frozen=True)
 class MakeReport:
     results: list[str] = required("--output_dir of run or score, one or several of the same benchmark")
     output: str = flag("report.html", "file to write")

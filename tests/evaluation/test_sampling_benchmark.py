@@ -167,3 +167,14 @@ def test_the_command_samples_judges_and_reports_and_a_second_time_only_reads(mod
     assert (tmp_path / "out" / SAMPLES).read_bytes() == before
     ours = named_benchmarks.load("clippy")
     assert {json.loads(line)["task_id"] for line in before.splitlines()} == set(ours.task_ids[:3])
+
+
+def test_docstrings_are_graded_by_the_code_that_is_written_from_them(model_dir, tmp_path):
+    said = succeed(
+        "-m", "evaluation", "retell", "--benchmark", "clippy", "--model", model_dir, "--num_tasks", 3,
+        "--max_new_tokens", 12, "--output_dir", tmp_path / "out", "--dtype=float32",
+    )  # fmt: skip
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["benchmark"] == "clippy-retold" and found["metrics"]["pass@1"] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "retold.jsonl").read_text().splitlines()]
+    assert len(rows) == 3 and all(row["passed"] is False for row in rows) and str(tmp_path / "out") in said
