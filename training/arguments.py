@@ -128,6 +128,10 @@ class TrainingArguments(RowFlags):
     load_best_model_at_end: bool = flag(
         False, "leave the best checkpoint's model in output_dir, by loss on validation, not the last one's", "output"
     )
+    checkpoint_store: str | None = flag(
+        None, "gs://... or another address that gets a copy of each checkpoint, from which a new machine goes on",
+        "output",
+    )  # fmt: skip
     save_optimizer: bool = flag(True, "write the optimizer's state too, without which a run cannot go on", "output")
     report_to: str = flag(
         "none", "trackers: none, tensorboard, wandb, a comma list, or all that are installed", "output"
@@ -220,6 +224,11 @@ class TrainingArguments(RowFlags):
             raise BadArguments(f"--mesh {self.mesh} is given with --placement {self.placement}; give --placement mesh")
         if not self.model_name_or_path and not self.tokenizer_name:
             raise BadArguments("a new model has no tokenizer of its own; name one with --tokenizer_name")
+        if "://" in self.output_dir:
+            raise BadArguments(
+                f"--output_dir is {self.output_dir}; wanted a folder, on a disk that all processes of the run share. "
+                "--checkpoint_store takes such an address, for copies of the checkpoints"
+            )
         for name in ("output_dir", "model_name_or_path", "config_name", "tokenizer_name", "dataset_name", "data_dir",
                      "cache_dir", "token_cache_dir", "train_file", "validation_file", "sample_prompts",
                      "eval_pass_at_k_problems"):  # fmt: skip

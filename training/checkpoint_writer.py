@@ -15,9 +15,10 @@ from typing import Any
 from interface.files import claim, remove_tree, sync_folder, sync_tree, write_json
 from modeling.checkpoint import Model, save
 from modeling.config import DecoderConfig
-from training.checkpoints import RUN_STATE, TRAIN_STATE, best_of, checkpoints_in, finite
+from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in, eval_loss_of, finite, outdated
 from training.integrity import fingerprints
 from training.processes import barrier, is_primary
+from training.store import Store
 from training.train_state import StateWriter, params_on_host
 
 
@@ -40,8 +41,12 @@ class Checkpoints:
         keep: int | None,
         with_train_state: bool,
         when_whole: Callable[[Path], None] | None = None,
+        store: Store | None = None,
     ) -> None:
-        """`when_whole` is called with each checkpoint that has its name, from the thread that wrote it."""
+        """`when_whole` is called with each checkpoint that has its name, from the thread that wrote it.
+
+        `store` gets copies of them.
+        """
         self._output_dir = output_dir
         self._config = config
         self._tokenizer_dir = tokenizer_dir
@@ -49,6 +54,7 @@ class Checkpoints:
         self._about = {"identity": identity, "configuration": resolved}
         self._keep = keep
         self._when_whole = when_whole
+        self._store = store
         self._states = StateWriter() if with_train_state else None
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -114,6 +120,8 @@ class Checkpoints:
                 if self._when_whole is not None:
                     self._when_whole(final)
                 self._rotate()
+                if self._store is not None:
+                    self._store.mirror(self._output_dir)
         except BaseException as error:
             self._failure = self._explain(step, error)
             if is_primary():
@@ -121,10 +129,9 @@ class Checkpoints:
 
     def _rotate(self) -> None:
         """Delete all but the newest and the best."""
-        there = checkpoints_in(self._output_dir)
-        for old in there[: -self._keep] if self._keep else []:
-            if old != best_of(there):
-                remove_tree(old)
+        losses = [(path.name, eval_loss_of(path)) for path in checkpoints_in(self._output_dir)]
+        for name in outdated(losses, self._keep) if self._keep else []:
+            remove_tree(self._output_dir / name)
 
     def _explain(self, step: int, error: BaseException) -> BaseException:
         """What went wrong, for the person who can mend it."""
@@ -144,6 +151,12 @@ class Checkpoints:
             self._thread.join()
             self._thread = None
         self.check()
+
+    def finish(self) -> None:
+        """Wait until everything is where it belongs.  Raises: SaveFailed, StoreBehind."""
+        self.wait()
+        if self._store is not None:
+            self._store.finish(self._output_dir)
 
     def close(self) -> None:
         """Wait for what was started, and end."""

@@ -41,8 +41,11 @@ class ResumeRefused(UserError):
 
 def checkpoints_in(output_dir: Path) -> list[Path]:
     """The checkpoints of a run, oldest first; whole when they got their names, which `fault_of` asks again."""
-    found = [p for p in Path(output_dir).glob("ckpt-*") if re.fullmatch(r"ckpt-\d+", p.name)]
-    return sorted(found, key=number_of)
+    return sorted((p for p in Path(output_dir).glob("ckpt-*") if is_checkpoint(p.name)), key=number_of)
+
+
+def is_checkpoint(name: str) -> bool:
+    return re.fullmatch(r"ckpt-\d+", name) is not None
 
 
 def number_of(checkpoint: Path) -> int:
@@ -93,8 +96,19 @@ def finite(loss: float | None) -> float | None:
 
 def best_of(checkpoints: Sequence[Path]) -> Path | None:
     """The checkpoint of the least loss on the validation split, the earliest of equals; None where none has one."""
-    scored = [(loss, number_of(path), path) for path in checkpoints if (loss := eval_loss_of(path)) is not None]
-    return min(scored)[-1] if scored else None
+    best = _least([eval_loss_of(path) for path in checkpoints])
+    return None if best is None else checkpoints[best]
+
+
+def outdated(losses: Sequence[tuple[str, float | None]], keep: int) -> list[str]:
+    """Which of the checkpoints (name, loss), oldest first, are neither among the `keep` newest nor the best."""
+    best = _least([loss for _, loss in losses])
+    return [name for place, (name, _) in enumerate(losses[:-keep]) if place != best]
+
+
+def _least(losses: Sequence[float | None]) -> int | None:
+    scored = [(loss, place) for place, loss in enumerate(losses) if loss is not None]
+    return min(scored)[1] if scored else None
 
 
 def fault_of(checkpoint: Path, names: Sequence[str] | None = None) -> str | None:

@@ -79,6 +79,7 @@ def train(
         keep=arguments.save_total_limit,
         with_train_state=arguments.save_optimizer,
         when_whole=run.hub.saved if run.hub else None,
+        store=run.store,
     )
     log = MetricLog(output_dir, trackers, first_step)
     completions = Completions(
@@ -143,7 +144,7 @@ def train(
             if stop:
                 break
         intervals.flush()
-        checkpoints.wait()
+        checkpoints.finish()
     barrier("checkpoints are whole")
     stopping.saves_first = False
     if done < max_steps:

@@ -43,6 +43,7 @@ from training.metrics import bytes_of_tokens
 from training.one_run import require_one_run
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.publication import PUBLISHED
+from training.store import Store
 from training.supply import Supply
 
 
@@ -63,6 +64,7 @@ class Run(NamedTuple):
     identity: dict[str, Any]
     prompts: tuple[str, ...] = ()  # to complete at each evaluation
     hub: HubPush | None = None  # of the main process, where it is to push
+    store: Store | None = None  # of the main process, where copies of checkpoints go to one
     held: int | None = None  # the lock of output_dir, for as long as the run lasts
 
 
@@ -108,7 +110,11 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
             raise BadArguments(
                 f"{source} lies in --output_dir {output_dir}, which this run writes; give another folder"
             )
-    checkpoint = None
+    checkpoint, store = None, None
+    if arguments.checkpoint_store and is_primary() and not arguments.dry_run:
+        store = Store(arguments.checkpoint_store, arguments.save_total_limit)
+        if arguments.resume_from_checkpoint == "auto":
+            store.fetch(output_dir)
     if arguments.resume_from_checkpoint:
         checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
     placement = _placement(arguments, config)
@@ -131,6 +137,8 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     identity = identity_of(arguments, config, model_dir, tokens, schedule) | batch
     if checkpoint is not None:
         check_same_run(checkpoint, identity, arguments.changes_allowed())
+    if store is not None:
+        store.require_nothing_after(step_of(checkpoint) if checkpoint else 0)
     return Run(
         config,
         how,
@@ -146,6 +154,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         identity,
         prompts,
         hub,
+        store,
     )
 
 

@@ -278,7 +278,9 @@ def test_on_more_devices_the_global_batch_is_kept_and_the_losses_agree(whole, fl
 def test_a_stopped_run_saves_says_so_and_goes_on_to_the_same_bits(number, whole, flags, tmp_path):
     """Law 4: a spot machine's notice, or Ctrl-C, in the middle of training."""
     folder = tmp_path / "out"
-    words = [sys.executable, str(ROOT / SCRIPT), *map(str, flags), "--output_dir", str(folder), "--save_steps=1000"]
+    store = ["--checkpoint_store", f"file://{tmp_path}/store"] if number == signal.SIGINT else []
+    mine = [*map(str, flags), "--output_dir", str(folder), *store]
+    words = [sys.executable, str(ROOT / SCRIPT), *mine, "--save_steps=1000"]
     environment = {**os.environ, "XLA_FLAGS": ""}
     process = subprocess.Popen(
         words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -292,8 +294,12 @@ def test_a_stopped_run_saves_says_so_and_goes_on_to_the_same_bits(number, whole,
     (saved,) = checkpoints_in(folder)
     step = int(saved.name.split("-")[1])
     assert 4 <= step < 20 and f"stopped at step {step} of 20" in said
-    succeed(SCRIPT, *flags, "--output_dir", folder, "--resume_from_checkpoint=auto")
+    if store:
+        shutil.rmtree(folder)  # another machine, which has nothing
+    succeed(SCRIPT, *mine, "--resume_from_checkpoint=auto")
     assert equal_weights(folder, whole[0])
+    if store:
+        assert equal_weights(tmp_path / "store" / "ckpt-20", whole[0])
     one, other = ({r["step"]: r["loss"] for r in read_metrics(f) if r["kind"] == "train"} for f in (folder, whole[0]))
     assert one == other  # also of the interval that was cut in two
 

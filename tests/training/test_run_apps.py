@@ -16,7 +16,7 @@ from tests.conftest import TINY, succeed
 from tests.data_processing.apps_data import write_folders, write_lines
 from tokenizer_patch import Tokenizer
 from training.arguments import AppsArguments, BadArguments
-from training.checkpoints import checkpoints_in
+from training.checkpoints import checkpoints_in, eval_loss_of, step_of
 from training.metrics import read_metrics
 from training.preparation import prepare
 
@@ -114,11 +114,21 @@ def test_epochs_end_where_every_block_was_seen_and_each_is_saved(whole, flags):
     blocks = token_files(flags, "train").num_blocks()
     steps = math.ceil(3 * blocks / 4)
     saved = [int(path.name[5:]) for path in checkpoints_in(whole)]
-    epoch = math.ceil(blocks / 4)
-    assert saved == sorted({epoch, 2 * epoch, min(3 * epoch, steps), steps} & set(range(steps + 1)))
+    assert saved == [math.ceil(epoch * blocks / 4) for epoch in (1, 2, 3)] and saved[-1] == steps
     train = [row for row in read_metrics(whole) if row["kind"] == "train"]
     assert train[-1]["step"] == steps and train[-1]["loss"] < train[0]["loss"] - 1
     assert train[-1]["learning_rate"] == pytest.approx(1e-2 / (steps - 3), rel=1e-4)
+
+
+def test_the_best_model_by_loss_on_validation_is_left(whole):
+    """As the reference's recipe did, without a flag."""
+    losses = {row["step"]: row["loss"] for row in read_metrics(whole) if row["kind"] == "eval"}
+    assert losses == {step_of(path): eval_loss_of(path) for path in checkpoints_in(whole)}
+    best = min(losses, key=lambda step: (losses[step], step))
+    record = {"checkpoint": f"ckpt-{best}", "step": best, "eval_loss": losses[best], "kind": "best"}
+    assert json.loads((whole / "exported.json").read_text()) == record
+    weights = (whole / f"ckpt-{best}" / "model.safetensors").read_bytes()
+    assert (whole / "model.safetensors").read_bytes() == weights
 
 
 def test_max_eval_samples_counts_solutions(whole, flags):
