@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from interface.errors import UserError
 from interface.files import write_json
 from interface.progress import say
 from training.integrity import fault_in
-from training.processes import is_primary
+from training.processes import gather, is_primary
 from training.train_state import restore_state
 
 RUN_STATE = "run_state.json"
@@ -135,16 +133,13 @@ def find_checkpoint(output_dir: Path, wanted: str) -> Path | None:
             found = _newest(output_dir) if wanted == "auto" else _named(Path(wanted).expanduser())
         except ResumeRefused as error:
             failure = error
-    decided = _from_primary(-2 if failure else -1 if found is None else number_of(found) if wanted == "auto" else 0)
+    mine = -2 if failure else -1 if found is None else number_of(found) if wanted == "auto" else 0
+    decided = gather("checkpoint", mine)[0]
     if failure or decided == -2:
         raise failure or ResumeRefused("process 0 found no checkpoint to go on from; what it said tells why")
     if wanted != "auto":
         return Path(wanted).expanduser()
     return output_dir / f"ckpt-{decided}" if decided >= 0 else None
-
-
-def _from_primary(number: int) -> int:
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number))) if jax.process_count() > 1 else number
 
 
 def _newest(output_dir: Path) -> Path | None:

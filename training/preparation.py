@@ -111,7 +111,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
                 f"{source} lies in --output_dir {output_dir}, which this run writes; give another folder"
             )
     checkpoint, store = None, None
-    if arguments.checkpoint_store and is_primary() and not arguments.dry_run:
+    if arguments.checkpoint_store and processes.is_primary() and not arguments.dry_run:
         store = Store(arguments.checkpoint_store, arguments.save_total_limit)
         if arguments.resume_from_checkpoint == "auto":
             store.fetch(output_dir)
