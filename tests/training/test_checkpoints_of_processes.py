@@ -17,7 +17,7 @@ import pytest
 import modeling
 from modeling.decoder import config_from_hf
 from tests.conftest import ROOT, TINY
-from tests.training.test_processes import free_port
+from tests.ranks import free_port
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import checkpoints_in, fault_of, find_checkpoint, restore
 from training.placement import DataParallel

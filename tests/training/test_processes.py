@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -15,7 +11,8 @@ import pytest
 
 import modeling
 from modeling.decoder import config_from_hf
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.ranks import free_port
 from training.processes import JoinFailed, expected_processes, join
 
 SIZES = {"hidden_size": 24, "num_heads": 4, "intermediate_size": 52, "initializer_range": 0.05}
@@ -86,7 +83,7 @@ def test_a_process_that_cannot_join_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("processes", [2, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 4))])
-def test_a_step_of_several_processes_is_the_step_of_one(processes, tmp_path):
+def test_a_step_of_several_processes_is_the_step_of_one(processes, start_ranks, tmp_path):
     """Law 2: four devices in all; pmap, and a mesh whose every axis crosses processes, against the plain gradient."""
     hf = {**TINY, **SIZES}
     config, rows, T = config_from_hf(hf), 16, 13
@@ -98,24 +95,11 @@ def test_a_step_of_several_processes_is_the_step_of_one(processes, tmp_path):
              "rows": np.arange(rows, dtype=np.int32)}  # fmt: skip
     cases = [(None, 4), ({"fsdp": 2, "tensor": 2}, 2)]
     (tmp_path / "case.pickle").write_bytes(pickle.dumps((hf, batch, cases)))
-    address = f"127.0.0.1:{free_port()}"
-    ranks = []
+    ranks = start_ranks(tmp_path / "said", processes, "-c", PROGRAM, tmp_path, devices=4)
+    ranks.succeed()
     for rank in range(processes):
-        environment = {
-            **os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={4 // processes}",
-            "JAX_NUM_PROCESSES": str(processes), "JAX_PROCESS_ID": str(rank), "JAX_COORDINATOR_ADDRESS": address,
-        }  # fmt: skip
-        ranks.append(
-            subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, env=environment, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )
-        )  # fmt: skip
-    said = [rank.communicate(timeout=240) for rank in ranks]
-    for number, (rank, (out, err)) in enumerate(zip(ranks, said)):
-        assert rank.returncode == 0, err[-3000:]
-        told = "None" if processes == 1 else f"process {number} of {processes}: {4 // processes} of 4 devices"
-        assert told in out
+        told = "None" if processes == 1 else f"process {rank} of {processes}: {4 // processes} of 4 devices"
+        assert told in ranks.said(rank)
 
     def loss(params):
         losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"])
@@ -130,9 +114,3 @@ def test_a_step_of_several_processes_is_the_step_of_one(processes, tmp_path):
             assert found == pytest.approx(float(value), rel=1e-6)
             off = jax.tree.map(lambda new, old, g: np.abs(new - (old - g)).max(), moved, params, gradient)
             assert max(map(float, jax.tree.leaves(off))) < 1e-6 * norm
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
