@@ -5,7 +5,7 @@
 # What a launcher hands on to other machines.
 # shellcheck disable=SC2034  # launch/tpu_vm.sh
 KNOBS=(OUTPUT_DIR MODEL DATASET_NAME DATA_DIR RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS
-  MAX_STEPS DECAY_STEPS EPOCHS LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REPORT_TO PUSH_TO_HUB)
+  MAX_STEPS DECAY_STEPS EPOCHS LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB)
 
 place() {  # a folder that the user named from where he stands; URLs and what is empty stay as they are
   case $1 in *://* | "") printf '%s' "$1" ;; *) absolute "$1" ;; esac
@@ -13,6 +13,10 @@ place() {  # a folder that the user named from where he stands; URLs and what is
 
 model() {  # a folder that is there, or else a Hub id
   if [ -d "$(absolute "$1")" ]; then absolute "$1"; else printf '%s' "$1"; fi
+}
+
+remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TPU v3 or v5e device has 16
+  case $(accelerator) in tpu) echo dots ;; *) echo none ;; esac
 }
 
 recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then train
@@ -47,6 +51,7 @@ code_clippy() {  # GPT-Neo 125M on code of many languages
     --adam_beta2 0.95 \
     --weight_decay 0.1 \
     --overwrite_output_dir \
+    --remat "${REMAT:-$(remat)}" \
     --resume_from_checkpoint auto \
     --logging_steps "${LOGGING_STEPS:-100}" \
     --eval_steps "${EVAL_STEPS:-500}" \
@@ -86,6 +91,7 @@ apps() {  # GPT-Neo 125M on APPS: problems as prompts, loss on the answers
     --adam_beta2 0.98 \
     --weight_decay 0.1 \
     --overwrite_output_dir \
+    --remat "${REMAT:-$(remat)}" \
     --resume_from_checkpoint auto \
     --num_train_epochs "${EPOCHS:-5}" \
     --logging_steps "${LOGGING_STEPS:-50}" \

@@ -1,7 +1,8 @@
-"""Convert a model between formats, or describe what it is and costs.
+"""Convert a model between formats, describe what it is and costs, or list what trains where.
 
 python -m modeling convert SOURCE OUTPUT [--dtype bfloat16] [--revision refs/pr/1]
 python -m modeling describe MODEL [--mesh data=1,fsdp=8,tensor=1 --batch 8]
+python -m modeling hardware > docs/hardware.md
 """
 
 from __future__ import annotations
@@ -93,6 +94,18 @@ def print_description(command: Describe) -> None:
     print(describe(config, how, rows=command.batch, length=length, mesh=mesh, accumulate=accumulate))
 
 
+@dataclass(frozen=True)
+class Hardware:
+    """Without flags: the table is of everybody's machines, not of this one."""
+
+
+def print_hardware() -> None:
+    from modeling.hardware import page, rows
+    from training.peak import PEAK_TFLOPS
+
+    print(page(rows(lambda kind: next(peak for name, peak in PEAK_TFLOPS if name in kind) * 1e12)))
+
+
 def main() -> None:
     words = sys.argv[1:]
     for name, flags in (("convert", ["--source", "--output_dir"]), ("describe", ["--model"])):
@@ -110,12 +123,15 @@ def main() -> None:
                 "Read a model in any known format and write it as safetensors: convert SOURCE OUTPUT.",
             ),
             "describe": (Describe, "Print a model's tensors, operations and training memory: describe MODEL."),
+            "hardware": (Hardware, "Print which model trains on which machine, with which flags."),
         },
         words,
         prog="python -m modeling",
     )
     if isinstance(command, Describe):
         print_description(command)
+    elif isinstance(command, Hardware):
+        print_hardware()
     else:
         convert(command)
 

@@ -90,6 +90,10 @@ def training_memory(
 
 def _kept(config: DecoderConfig, how: Execution, rows: int, length: int, tensor: int) -> int:
     """Bytes of what a forward pass keeps for its backward pass, beside the params and the logits."""
+    if (
+        how.attention == "cudnn"
+    ):  # tracing it wants cuDNN itself; the TPU's kernel keeps the same: operands, output, sums
+        how = replace(how, attention="splash")
     params = jax.eval_shape(lambda: init_params(config, 0))
     tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32)
 

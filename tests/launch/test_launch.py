@@ -73,8 +73,8 @@ def test_a_dry_run_prints_the_exact_commands(name, words, environment, shell):
 
 
 @pytest.mark.parametrize(("name", "reference", "more"), [
-    ("code-clippy", STREAMING, {"--resume_from_checkpoint": "auto"}),
-    ("apps", APPS, {"--resume_from_checkpoint": "auto", "--push_to_hub": "False"}),
+    ("code-clippy", STREAMING, {"--resume_from_checkpoint": "auto", "--remat": "none"}),
+    ("apps", APPS, {"--resume_from_checkpoint": "auto", "--remat": "none", "--push_to_hub": "False"}),
 ])  # fmt: skip
 def test_a_recipe_has_every_flag_of_the_reference_with_its_value(name, reference, more, shell):
     """The knobs' defaults: nothing but paths differs, and what resuming and pushing add."""
