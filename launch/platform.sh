@@ -57,7 +57,7 @@ platform() {  # platform ACCELERATOR: set what it wants; what is set already win
   esac
 }
 
-extras() {  # extras ACCELERATOR [FILE_OR_FOLDER...]: the extras of setup.cfg that it, and storage behind gs://, want
+extras() {  # extras ACCELERATOR [PLACE...]: the extras of setup.cfg that it, and storage behind gs://, want
   case $1 in tpu | cuda) echo "$1" ;; esac
   shift
   case " $*" in *" gs://"*) echo gcs ;; esac

@@ -4,7 +4,7 @@
 
 # What a launcher hands on to other machines.
 # shellcheck disable=SC2034  # launch/tpu_vm.sh
-KNOBS=(OUTPUT_DIR MODEL DATASET_NAME DATA_DIR RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS
+KNOBS=(OUTPUT_DIR CHECKPOINT_STORE MODEL DATASET_NAME DATA_DIR RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS
   MAX_STEPS DECAY_STEPS EPOCHS LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB)
 
 place() {  # a folder that the user named from where he stands; URLs and what is empty stay as they are
@@ -20,20 +20,22 @@ remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TP
 }
 
 recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then train
-  local name=$1 script=$2 output=$3 data=$4 kind wanted
+  local name=$1 script=$2 words=(--output_dir "$(place "$3")") data=$4 store kind wanted
   shift 4
+  store=$(place "${CHECKPOINT_STORE:-}")
+  if [ -n "$store" ]; then words+=(--checkpoint_store "$store"); fi
   kind=$(accelerator)
-  wanted=$(extras "$kind" "$output" "$data" | xargs)
+  wanted=$(extras "$kind" "$store" "$data" | xargs)
   # shellcheck disable=SC2086  # words
   [ -n "${DRY_RUN:-}" ] || setup $wanted
   platform "$kind"
-  start "$name" "$wanted" "$PYTHON" -u "training/$script" --output_dir "$output" "$@"
+  start "$name" "$wanted" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
 }
 
 code_clippy() {  # GPT-Neo 125M on code of many languages
   local data
   data=$(place "${DATA_DIR:-/home/shared/code_clippy_data}")
-  recipe code-clippy run_clm_streaming_flax.py "$(place "${OUTPUT_DIR:-$HOME/gpt-neo-125M-code-clippy}")" "$data" \
+  recipe code-clippy run_clm_streaming_flax.py "${OUTPUT_DIR:-$HOME/gpt-neo-125M-code-clippy}" "$data" \
     --model_name_or_path "$(model "${MODEL:-flax-community/gpt-neo-125M-code-clippy}")" \
     --dataset_name "${DATASET_NAME:-$PWD/data_processing/code_clippy.py}" \
     --data_dir "$data" \
@@ -76,7 +78,7 @@ apps() {  # GPT-Neo 125M on APPS: problems as prompts, loss on the answers
   if [ -n "${SAVE_STEPS:-}" ]; then more+=(--save_strategy steps --save_steps "$SAVE_STEPS"); else more+=(--save_strategy epoch); fi
   if [ -n "${SAVE_LIMIT:-}" ]; then more+=(--save_total_limit "$SAVE_LIMIT"); fi
   if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
-  recipe apps run_clm_apps.py "$(place "${OUTPUT_DIR:-$HOME/gpt-neo-125M-apps}")" "$data" \
+  recipe apps run_clm_apps.py "${OUTPUT_DIR:-$HOME/gpt-neo-125M-apps}" "$data" \
     --model_name_or_path "$(model "${MODEL:-EleutherAI/gpt-neo-125M}")" \
     --dataset_name "${DATASET_NAME:-$PWD/data_processing/apps.py}" \
     --dataset_config_name formatted \

@@ -6,8 +6,8 @@
 #   TPU=NAME ZONE=us-central2-b launch/tpu_vm.sh stop      save a checkpoint and end
 #
 # The files of this clone (those that git does not ignore) are copied to each host, where run.sh starts and goes on when the
-# connection ends. Given again, the same command goes on from the last checkpoint. On a slice of several hosts OUTPUT_DIR and
-# DATA_DIR are gs:// folders.
+# connection ends. Given again, the same command goes on from the last checkpoint. On a slice of several hosts OUTPUT_DIR is a
+# folder that all of them see (Filestore, say); CHECKPOINT_STORE=gs://... keeps copies that outlive a single spot machine.
 # Knobs: TPU, ZONE, PROJECT; TPU_TYPE (v4-32, v5litepod-8: make the VM first), VERSION (its image), SPOT=1 (one that may be
 # taken away); SECRETS, a file of lines like HF_TOKEN=... that is copied and never printed; those of run.sh, which are
 # handed on. DRY_RUN=1 prints the commands.

@@ -19,7 +19,7 @@ GOLDEN = ROOT / "tests" / "golden" / "launch"
 SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.sh")), ".ci/run"]
 HOST = "worker-0"
 SLICE = {"TPU": "pod", "ZONE": "us-central2-b"}
-BUCKET = {"OUTPUT_DIR": "gs://bucket/out", "DATA_DIR": "gs://bucket/my data"}
+BUCKET = {"CHECKPOINT_STORE": "gs://bucket/out", "DATA_DIR": "gs://bucket/my data"}
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ def test_shellcheck_finds_nothing():
         ("apps_cpu", ["./run.sh", "apps", "--run_name", "a b", "--seed=7"], {"ACCELERATOR": "cpu"}),
         ("apps_knobs", ["./run.sh", "apps"],
          {"ACCELERATOR": "cuda", "DATA_DIR": "data", "SAVE_STEPS": "50", "SAVE_LIMIT": "3", "EPOCHS": "1", "BATCH": "4",
+          "CHECKPOINT_STORE": "copies",
           "RUN_NAME": "mine", "EVAL_SAMPLES": "99", "MODEL": "launch", "LOG_DIR": "/var/log", "XLA_FLAGS": ""}),
         ("local_gpus", ["launch/local_gpus.sh"], {"GPUS": "0,1", "PUSH_TO_HUB": "true"}),
         ("slurm", ["bash", "launch/slurm.sh", "apps", "--seed", "7"], {"SLURM_LOCALID": "3"}),

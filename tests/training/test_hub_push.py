@@ -218,8 +218,9 @@ def test_a_run_goes_on_from_the_hub_to_the_same_repository_and_a_last_push_that_
     """Status 69, where the model is, and a command that makes up for it as it is printed."""
     hub, _, _ = pushed
     environment = hub.environment(tmp_path, TOKEN)
-    fetch = "import sys, huggingface_hub as h; h.snapshot_download('me/tuned', local_dir=sys.argv[1])"
-    succeed("-c", fetch, tmp_path / "fetched", **environment)
+    for name, data in hub.repositories["me/tuned"].refs["main"].items():
+        (tmp_path / "fetched" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fetched" / name).write_bytes(data)
     out = tmp_path / "out"
     hub.faults = [Fault("POST .*/commit/", times=10**9, status=403)]
     done = command(
@@ -266,6 +267,25 @@ def test_a_stopped_run_does_not_wait_for_the_hub(flags, tmp_path):
         assert done.returncode == 0, done.stderr
         pushed = hub.repositories["me/tuned"].refs["main"]
         assert pushed["last-checkpoint/model.safetensors"] == (saved / "model.safetensors").read_bytes()
+
+
+@pytest.mark.long
+def test_of_several_processes_one_pushes_and_the_others_end_as_it_does(flags, start_ranks, tmp_path):
+    with serve({}) as hub:
+        words = [SCRIPT, *flags, "--output_dir", tmp_path / "out", "--max_steps=8"]
+        environment = hub.environment(tmp_path, TOKEN)
+        refused = start_ranks(tmp_path / "refused", 2, *words, devices=2, **environment | {"HF_TOKEN": "hf_wrong"})
+        assert refused.ends() == [2, 2] and not (tmp_path / "out" / "run.json").exists()
+        hub.faults = [Fault("POST .*/commit/", times=10**9, status=403)]
+        failing = start_ranks(tmp_path / "failing", 2, *words, devices=2, **environment)
+        assert failing.ends() == [UNPUSHED, UNPUSHED] and "its model is whole in" in failing.told(0)
+        hub.faults, hub.requests[:] = [], []
+        again = start_ranks(tmp_path / "again", 2, *words, "--resume_from_checkpoint=auto", devices=2, **environment)
+        again.succeed()
+        assert hub.requests.count(("POST", "/api/repos/create")) == 1
+        there = {path.relative_to(tmp_path / "out" / "ckpt-8") for path in (tmp_path / "out" / "ckpt-8").rglob("*.*")}
+        pushed = {name.removeprefix("last-checkpoint/") for name in hub.repositories["me/tuned"].refs["main"]}
+        assert {str(path) for path in there if (tmp_path / "out" / "ckpt-8" / path).is_file()} <= pushed
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
