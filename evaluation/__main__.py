@@ -94,15 +94,14 @@ def count_bits(command: BitsPerByte) -> None:
 
 
 def run_benchmark(command: Run) -> None:
-    from evaluation import named_benchmarks
     from evaluation.backends import Sampling, open_backend
     from evaluation.sampling import sample
-    from evaluation.score import score_samples
+    from evaluation.score import benchmark_of, score_samples
     from interface.files import lock
     from interface.progress import Steps
 
     output_dir = resolve(command.output_dir)
-    benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())
+    benchmark = benchmark_of(command)
     benchmark.task_ids = benchmark.task_ids[: command.num_tasks]
     sampling = Sampling(command.temperature, command.top_p, command.top_k, command.seed, tuple(benchmark.stops))
     backend = open_backend(
@@ -126,13 +125,12 @@ def run_benchmark(command: Run) -> None:
 
 
 def score(command: Score) -> None:
-    from evaluation import named_benchmarks
-    from evaluation.score import score_samples
+    from evaluation.score import benchmark_of, score_samples
     from interface.files import lock
 
     samples = resolve(command.samples)
     output_dir = resolve(command.output_dir) if command.output_dir else samples.with_name(f"{samples.name}.scored")
-    benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())
+    benchmark = benchmark_of(command)
     lock(output_dir)  # until the command ends
     about = {"samples": str(samples)}
     score_samples(command, benchmark, samples, output_dir, partial=command.partial, about=about)

@@ -6,7 +6,7 @@ scoring script; `official_train`, which upstream trained on; `bigcode`, of bigco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -57,9 +57,11 @@ class Apps(Benchmark):
         }
         self.places: dict[str, ProblemPlace] = {}
         self.difficulties: dict[str, str] = {}
+        self.numbered = []
         without_tests = 0
         for place in places(path):
             problem = _read(place)
+            self.numbered.append(f"APPS/{problem.id}")
             if difficulty not in ("all", problem.difficulty):
                 continue
             if not _tests(problem).get("inputs"):
@@ -114,7 +116,9 @@ class Apps(Benchmark):
         found = super().scores(rows, ks)
         for comparison in COMPARISONS:
             codes = {task_id: [row["codes"][comparison] for row in task] for task_id, task in rows.items()}
-            found[comparison] = scores_by_difficulty(codes, self.difficulties, ks)
+            found[comparison] = by_difficulty = scores_by_difficulty(codes, self.difficulties, ks)
+            for metric in ("strict_accuracy", "test_case_average"):
+                found[f"{metric}_{comparison}"] = by_difficulty["all"][metric]
         return found
 
 
@@ -141,22 +145,16 @@ def load_clippy(*, prompt: str = "ours", comparison: str = "reference", difficul
     return Apps("clippy-apps", path, {"published": True}, prompt=prompt, comparison=comparison, difficulty=difficulty)
 
 
-def samples_of_codes(codes: Mapping[str, str | Sequence[str]], task_ids: Sequence[str]) -> list[dict[str, str]]:
+def samples_of_codes(codes: Mapping[str, Any], numbered: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of an `all_codes.json`, as the official scorer reads it: by a problem's number one solution or several.
 
-    Raises: BrokenProblems where a number has no problem, or its value is no text.
+    The number is a problem's place among all of the split, those too that have no tests or are of another difficulty.
+    A number without a problem stays the task's name, and what is no text the completion: a reader counts them.
     """
-    rows = []
+    names = {str(number): name for number, name in enumerate(numbered)}
     for number, found in codes.items():
-        if not number.isdecimal() or int(number) >= len(task_ids):
-            raise BrokenProblems(
-                f"all_codes.json has a problem {number!r}; wanted numbers from 0 to {len(task_ids) - 1}"
-            )
-        for code in [found] if isinstance(found, str) else found:
-            if not isinstance(code, str):
-                raise BrokenProblems(f"problem {number} of all_codes.json holds a {type(code).__name__}; wanted texts")
-            rows.append({"task_id": task_ids[int(number)], "completion": code})
-    return rows
+        for code in found if isinstance(found, list) else [found]:
+            yield {"task_id": names.get(number, number), "completion": code}
 
 
 def _read(place: ProblemPlace) -> Problem:

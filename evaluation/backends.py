@@ -11,7 +11,8 @@ import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, NamedTuple
 
 from interface.errors import UserError
@@ -221,7 +222,9 @@ class Served(Backend):
         answer = self._post(body)
         try:
             choice = answer["choices"][0]
-            text = str(choice["text"])
+            text = choice["text"]
+            if not isinstance(text, str):
+                raise TypeError("a text that is none")
         except (KeyError, IndexError, TypeError) as error:
             raise NoBackend(f"{self._url} answered {str(answer)[:200]}; wanted choices with a text") from error
         places = [place for stop in sampling.stops if (place := text.find(stop)) >= 0]
@@ -240,7 +243,7 @@ class Served(Backend):
                 said, passing = f"status {error.code}: {error.read(300).decode(errors='replace')}", error.code in (
                     408, 409, 429, 500, 502, 503, 504,
                 )  # fmt: skip
-            except (OSError, ValueError) as error:  # no server, a broken connection, no JSON
+            except (OSError, ValueError, HTTPException) as error:  # no server, a broken connection, no JSON
                 said, passing = str(error), True
             if not passing or attempt == ATTEMPTS:
                 raise NoBackend(
@@ -265,7 +268,3 @@ def open_backend(
             raise NoBackend("--backend openai needs --base_url, e.g. http://localhost:8000/v1")
         return Served(model, base_url)
     return (Jax if kind == "jax" else Torch)(model, revision, cache_dir, dtype)
-
-
-def as_facts(sampling: Sampling) -> dict[str, Any]:
-    return asdict(sampling) | {"stops": list(sampling.stops)}

@@ -30,6 +30,8 @@ class Benchmark(ABC):
     source: Mapping[str, Any]
     task_ids: Sequence[str]
     stops: Sequence[str] = ()
+    modes: Sequence[str] = ("hardened",)  # "reference" where others judge in the program's own process
+    numbered: list[str] | None = None  # the tasks by the numbers of a sample file that has no names; None: task_ids
     modules: Sequence[str] = ()  # what programs import beside the standard library, where it is installed
 
     @abstractmethod

@@ -33,6 +33,8 @@ CLIPPY = Path(__file__).parent / "problems" / "clippy.jsonl"
 class HumanEval(Benchmark):
     """HumanEval's problems, or others in its form."""
 
+    modes = ("hardened", "reference")
+
     def __init__(self, name: str, file: ProblemFile, prompt: str = "unstripped") -> None:
         self.name, self.source = name, file.facts
         self.variant = {"prompt": choose("prompt", prompt, PROMPTS)}

@@ -38,6 +38,7 @@ class Mbpp(Benchmark):
     """A split of MBPP with one of the two prompts."""
 
     name = "mbpp"
+    modes = ("hardened", "reference")
 
     def __init__(self, file: ProblemFile, prompt: str = "paper", split: str = "test") -> None:
         self.source = file.facts

@@ -14,6 +14,7 @@ from evaluation.sandbox.session import Session
 
 SECONDS = 20.0
 OUT_OF_TIME = "OutOfTime: Timed out!"  # as the candidate's side says it
+MOST_SAID = 1000  # characters of how a program says that it ended
 GRACE_SECONDS = 2.0  # for what the alarm inside does not end: a loop in C, a program that catches it
 
 CANDIDATE = Path(__file__).with_name("mtpb_candidate.py").read_text(encoding="utf-8")
@@ -27,6 +28,7 @@ def judge(session: Session, payload: dict[str, Any]) -> tuple[str, dict[str, Any
     try:
         answer = session.run("run", payload["program"], seconds, seconds=seconds + GRACE_SECONDS)
         ended, printed = _parts(answer)
+        ended = ended[:MOST_SAID]
     except CandidateTimeout:
         ended, printed = "timed out", None
     except CandidateError as error:

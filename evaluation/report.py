@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.apps_comparison import COMPARISONS
 from evaluation.pass_at_k import Tally, mean_pass_at_k
 from evaluation.results import Result
 from interface.errors import UserError
@@ -54,7 +55,7 @@ def report(results: Sequence[Result], path: Path) -> None:
             + ", ".join(f"{kind} {value}" for kind, value in first["variant"].items()),
             headlines=_headlines(labels),
             charts=charts,
-            tables={"Scores": _scores(labels), "Tasks": _tasks(labels)},
+            tables={"Scores": _scores(labels), **_by_difficulty(labels), "Tasks": _tasks(labels)},
             configuration={label: result.content["settings"] | result.content["source"]
                            for label, result in labels.items()},
             versions=first.get("versions", {}),
@@ -73,7 +74,7 @@ def _labels(results: Sequence[Result]) -> dict[str, Result]:
 def _curve(result: Result) -> list[tuple[float, float]]:
     """pass@k at every power of two and every k that is published, up to the fewest samples of a task."""
     tallies = [Tally(task["samples"], task["passed"]) for task in result.content["tasks"].values()]
-    fewest = min(tally.num_samples for tally in tallies)
+    fewest = min((tally.num_samples for tally in tallies), default=0)
     ks = sorted({k for k in (*(2**power for power in range(12)), 10, 100, fewest) if k <= fewest})
     return [(float(k), mean_pass_at_k(tallies, (k,))[f"pass@{k}"]) for k in ks]
 
@@ -94,7 +95,9 @@ def _headlines(labels: dict[str, Result]) -> dict[str, str]:
         found = {name: f"{value:.1%}" for name, value in result.content["metrics"].items() if value <= 1}
         if ranked := result.content.get("reranking"):
             found["best by likelihood"] = f"{ranked['best_mean_log_probability']:.1%}"
-        if reached := result.content.get("ceiling"):
+        for comparison, one in result.content["details"].get("ceiling", {}).items():
+            found[f"within reach, {comparison}"] = f"{one['reachable']} of {one['of']}"
+        if (reached := result.content.get("ceiling")) and reached["tried"]:
             found["own solutions pass"] = f"{reached['solved']} of {reached['tried']}"
         return found
     return {f"pass@1, {label}": f"{result.content['metrics'].get('pass@1', 0):.1%}" for label, result in labels.items()}
@@ -109,6 +112,18 @@ def _scores(labels: dict[str, Result]) -> list[dict[str, Any]]:
         rows.append(row)
     columns = {name: "" for row in rows for name in row}
     return [columns | row for row in rows]
+
+
+def _by_difficulty(labels: dict[str, Result]) -> dict[str, list[dict[str, Any]]]:
+    """APPS's scores under either comparison."""
+    rows = [
+        {"model": label, "comparison": comparison, "difficulty": level,
+         **{name: f"{value:.4f}" if isinstance(value, float) else value for name, value in scores.items()}}
+        for label, result in labels.items()
+        for comparison in COMPARISONS
+        for level, scores in result.content["details"].get(comparison, {}).items()
+    ]  # fmt: skip
+    return {"By difficulty": rows} if rows else {}
 
 
 def _tasks(labels: dict[str, Result]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from interface.report import versions
 
 RESULTS = "results.json"
 MOST_BLEU = 2_000  # samples of which BLEU is computed: each takes a millisecond
+LONGEST_BLEU = 20_000  # characters of one of them
+WANTED = {"benchmark", "metrics", "details", "settings", "tasks", "reasons", "num_tasks", "variant", "source"}
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -91,10 +94,11 @@ def read_result(folder: Path) -> Result:
     """Read a folder's results.json.  Raises: NoResults."""
     try:
         content = json.loads((folder / RESULTS).read_text())
-        wanted = {"benchmark", "metrics", "settings", "tasks", "reasons"}
-        if missing := wanted - content.keys():
+        if missing := WANTED - content.keys():
             raise ValueError(f"without {', '.join(sorted(missing))}")
-    except (OSError, ValueError, AttributeError) as error:
+        if not all({"samples", "passed", "mostly"} <= task.keys() for task in content["tasks"].values()):
+            raise ValueError("with tasks of another form")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise NoResults(
             f"{folder / RESULTS} cannot be read ({error}); wanted the --output_dir of `python -m evaluation score`"
         ) from error
@@ -111,6 +115,7 @@ def reason(row: Mapping[str, Any]) -> str:
         return "passed"
     text = str(row["result"]).split("\n")[0][:200].split(" (<string>")[0]
     text = "'".join(part if place % 2 == 0 else "..." for place, part in enumerate(text.split("'")))
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)  # a program's own words, for a terminal
     return text[:80].strip() if text.strip() != "failed:" else "failed: a test, which says no more"
 
 
@@ -132,12 +137,14 @@ def bleu_of(benchmark: Benchmark, results: Path) -> dict[str, Any] | None:
     """BLEU of passing and of failing samples against the tasks' solutions, as in the Codex paper (section 2.2)."""
     found: dict[str, list[float]] = {"passed": [], "failed": []}
     try:
-        with results.open(encoding="utf-8") as file:
-            for number, line in enumerate(file):
+        with results.open("rb") as file:
+            every = -(-sum(1 for _ in file) // MOST_BLEU)  # from all tasks
+            file.seek(0)
+            for line in islice(file, 0, None, max(every, 1)):
                 row = json.loads(line)
                 solutions = benchmark.solutions(row["task_id"])
-                if number >= MOST_BLEU:
-                    break
+                if len(row["completion"]) > LONGEST_BLEU:
+                    continue
                 if solutions and not any("\ud800" <= c <= "\udfff" for c in row["completion"]):
                     one = bleu_by_verdict([(row["completion"], bool(row["passed"]))], solutions[:5])
                     for verdict, values in one.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,14 +44,17 @@ class Mistakes:
         return "; ".join(f"{count} {kind} ({', '.join(self.shown[kind])})" for kind, count in self.counts.items())
 
 
-def read_samples(path: Path, task_ids: Sequence[str], mistakes: Mistakes) -> Iterator[dict[str, Any]]:
-    """The usable rows of a file in order, each with its place as "row"; the others are told to `mistakes`.
+def read_samples(
+    path: Path, task_ids: Sequence[str], mistakes: Mistakes, numbered: Sequence[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The usable rows of a file in order, each with its place; the others are told to `mistakes`.
 
+    `numbered` are the tasks by their number in an `all_codes.json`; default: `task_ids`.
     Raises: BrokenSamples where there is no such file.
     """
     known = set(task_ids)
     try:
-        rows = _codes(path, task_ids) if path.suffix == ".json" else _lines(path, mistakes)
+        rows = _codes(path, numbered or task_ids) if path.suffix == ".json" else _lines(path, mistakes)
         for number, row in rows:
             task_id, completion = row.get("task_id"), row.get("completion")
             if not isinstance(task_id, str | int) or not isinstance(completion, str):
@@ -60,16 +64,18 @@ def read_samples(path: Path, task_ids: Sequence[str], mistakes: Mistakes) -> Ite
             elif len(completion) > LONGEST:
                 mistakes.add(f"completions of over {LONGEST:,} characters", f"row {number}: {len(completion):,}")
             else:
-                yield row | {"task_id": str(task_id), "row": number}
-    except (OSError, EOFError) as error:
+                yield number, row | {"task_id": str(task_id)}
+    except (OSError, EOFError, zlib.error) as error:
         raise BrokenSamples(f"{path} cannot be read ({error}); wanted samples as JSON lines") from error
 
 
-def check(path: Path, task_ids: Sequence[str], *, partial: bool) -> tuple[Counter[str], Mistakes]:
+def check(
+    path: Path, task_ids: Sequence[str], *, partial: bool, numbered: Sequence[str] | None = None
+) -> tuple[Counter[str], Mistakes]:
     """Count the samples of each task.  Raises: BrokenSamples where something is wrong, unless `partial` allows it."""
     mistakes = Mistakes()
     counts: Counter[str] = Counter()
-    for row in read_samples(path, task_ids, mistakes):
+    for _, row in read_samples(path, task_ids, mistakes, numbered):
         counts[row["task_id"]] += 1
     for task_id in task_ids:
         if task_id not in counts:
@@ -89,14 +95,14 @@ def fingerprint(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(said).hexdigest()[:16]
 
 
-def _codes(path: Path, task_ids: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _codes(path: Path, numbered: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         codes = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenSamples(f"{path} is no JSON ({error}); wanted APPS's all_codes.json, or .jsonl") from error
     if not isinstance(codes, dict):
         raise BrokenSamples(f"{path} holds a {type(codes).__name__}; wanted one object: number of a problem -> codes")
-    yield from enumerate(samples_of_codes(codes, task_ids), start=1)
+    yield from enumerate(samples_of_codes(codes, numbered), start=1)
 
 
 def _lines(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, dict[str, Any]]]:

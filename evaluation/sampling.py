@@ -15,7 +15,7 @@ from typing import Any
 from evaluation.backends import Answer, Asked, Backend, Sampling
 from evaluation.benchmark import Benchmark
 from interface.errors import UserError
-from interface.files import open_atomically, write_json
+from interface.files import append, open_atomically, write_json
 
 SAMPLES = "samples.jsonl"
 
@@ -38,8 +38,13 @@ def sample(
 ) -> Path:
     """Append the samples that are still missing; returns the file.  Raises: OtherSamples."""
     path = output_dir / SAMPLES
-    _agree(output_dir / f"{SAMPLES}.settings.json", settings)
+    _agree(output_dir / f"{SAMPLES}.settings.json", path, settings)
     done = _whole_tasks(path, num_samples)
+    if foreign := sorted(done - set(task_ids)):
+        raise OtherSamples(
+            f"{path} holds samples of {foreign[0]} too, which is no task of this command (of {len(foreign)} such); "
+            "give as many --num_tasks as before, or more, or another --output_dir"
+        )
     on_sample(num_samples * sum(task_id in done for task_id in task_ids))
     waiting = defaultdict(list)
     for task_id in task_ids:
@@ -50,7 +55,7 @@ def sample(
         for length, tasks in sorted(waiting.items()):
             for some in (tasks[place : place + a_time] for place in range(0, len(tasks), a_time)):
                 rows = _ask(benchmark, backend, sampling, some, num_samples, length)
-                file.write(b"".join((json.dumps(row) + "\n").encode() for row in rows))
+                append(file, b"".join((json.dumps(row) + "\n").encode() for row in rows))
                 on_sample(num_samples * len(some))
     return path
 
@@ -105,13 +110,18 @@ def _prompt(benchmark: Benchmark, task_id: str, answers: Sequence[str]) -> str:
     return prompt
 
 
-def _agree(path: Path, settings: Mapping[str, Any]) -> None:
+def _agree(path: Path, samples: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings beside the samples, or see that they are the same."""
     wanted = json.loads(json.dumps(settings))
     if not path.is_file():
+        if samples.is_file():  # somebody's own: nothing of theirs is to be taken out of it
+            raise OtherSamples(f"{samples} was not sampled here ({path.name} is missing); give another --output_dir")
         write_json(path, wanted)
         return
-    found = json.loads(path.read_text())
+    try:
+        found = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise OtherSamples(f"{path} cannot be read ({error}); give another --output_dir") from error
     differing = [f"{key} was {found.get(key)!r}, is now {wanted.get(key)!r}"
                  for key in sorted(found.keys() | wanted.keys()) if found.get(key) != wanted.get(key)]  # fmt: skip
     if differing:
@@ -125,7 +135,7 @@ def _whole_tasks(path: Path, num_samples: int) -> set[str]:
     if not path.is_file():
         return set()
     lines = path.read_bytes().splitlines(keepends=True)
-    rows = [(line, json.loads(line)["task_id"]) for line in lines if line.endswith(b"\n")]
+    rows = [(line, task_id) for line in lines if line.endswith(b"\n") and (task_id := _task_of(line)) is not None]
     counts = Counter(task_id for _, task_id in rows)
     whole = {task_id for task_id, count in counts.items() if count == num_samples}
     kept = [line for line, task_id in rows if task_id in whole]
@@ -133,3 +143,11 @@ def _whole_tasks(path: Path, num_samples: int) -> set[str]:
         with open_atomically(path) as file:
             file.write(b"".join(kept))
     return whole
+
+
+def _task_of(line: bytes) -> str | None:
+    """The task of a line; None where a full disk or a power cut broke it."""
+    try:
+        return str(json.loads(line)["task_id"])
+    except (ValueError, TypeError, KeyError):
+        return None

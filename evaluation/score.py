@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evaluation.benchmark import Benchmark
+from evaluation import named_benchmarks
+from evaluation.benchmark import Benchmark, UnknownVariant
 from evaluation.commands import Judging, settings
 from evaluation.results import RESULTS, bleu_of, write_results
 from evaluation.sample_file import check
@@ -20,6 +21,16 @@ class CannotJudge(UserError):
     """The sandbox does not work here, or some programs could not be judged."""
 
 
+def benchmark_of(command: Judging) -> Benchmark:
+    """The benchmark that a command names.  Raises: UnknownVariant, and what reading the problems raises."""
+    benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())
+    if command.mode not in benchmark.modes:
+        raise UnknownVariant(
+            f"{benchmark.name} has no mode {command.mode!r}; wanted one of {', '.join(benchmark.modes)}"
+        )
+    return benchmark
+
+
 def score_samples(
     command: Judging,
     benchmark: Benchmark,
@@ -31,7 +42,7 @@ def score_samples(
 ) -> dict[str, Any]:
     """Judge, compute, write; returns what results.json holds.  Raises: BrokenSamples, OtherVerdicts, CannotJudge."""
     started = time.monotonic()
-    counts, mistakes = check(samples, benchmark.task_ids, partial=partial)
+    counts, mistakes = check(samples, benchmark.task_ids, partial=partial, numbered=benchmark.numbered)
     steps = Steps(counts.total(), label="verdicts")
     how: dict[str, Any] = {"mode": command.mode, "scale": command.timeout_scale}
     wants_ceiling = command.ceiling if command.ceiling is not None else benchmark.name != "apps"
@@ -63,9 +74,10 @@ def say_results(content: dict[str, Any]) -> None:
         print(f"  {name:24} {value:8.2%}" if 0 <= value <= 1 else f"  {name:24} {value:8.3f}")
     if content["reranking"]:
         print(f"  {'best by likelihood':24} {content['reranking']['best_mean_log_probability']:8.2%}")
-    if content["ceiling"]:
-        found = content["ceiling"]
+    if (found := content["ceiling"]) and found["tried"]:
         print(f"  {'own solutions pass':24} {found['solved']:4} of {found['tried']}")
+    for comparison, found in content["details"].get("ceiling", {}).items():
+        print(f"  {f'within reach, {comparison}':24} {found['reachable']:4} of {found['of']}")
     top = list(content["reasons"].items())[:4]
     print("  " + "; ".join(f"{count} {name}" for name, count in top))
     if content["mistakes"]:

@@ -50,6 +50,15 @@ def open_atomically(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
+def append(file: IO[bytes], data: bytes) -> None:
+    """Write all of some bytes to an unbuffered file: its own `write` may leave off in the middle where a disk is full,
+    and says so by a number only.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically, UTF-8."""
     with open_atomically(path) as file:

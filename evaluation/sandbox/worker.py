@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted
+from .errors import CandidateError, CandidateGone, CandidateTimeout
 from .inside.codec import Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
 from .launch import launch
@@ -215,10 +215,9 @@ def _verdict(function: Callable[[Session, Any], tuple[str, Any]], session: Sessi
             status, detail = "gone", f"failed: {error}"
         except CandidateError as error:
             status, detail = "failed", f"failed: {error}"
-        return "verdict", status, detail, session.guarded
-    except NotStarted as error:
-        return "fault", str(error)
+        said: tuple[Any, ...] = ("verdict", status, detail, session.guarded)
     except BaseException:
         import traceback
 
-        return "fault", f"the judge raised an error of its own:\n{traceback.format_exc()}"
+        said = ("fault", f"the judge raised an error of its own:\n{traceback.format_exc()}")
+    return ("fault", "a program's process did not come up") if session.not_started else said

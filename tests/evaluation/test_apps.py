@@ -30,6 +30,17 @@ def run(sandbox, rows, comparison="reference"):
     return [outcomes[number] for number in range(len(rows))]
 
 
+# a program that answers in the place of its far end
+LIE = """
+from inside.codec import encode
+from inside.frames import write_frame
+frame = sys._getframe()
+while not hasattr(frame.f_locals.get("self"), "channel"):
+    frame = frame.f_back
+write_frame(frame.f_locals["self"].channel, encode({}, None, 1 << 40))
+time.sleep(9)
+"""
+
 # a solution, its function or None for standard input, its tests, and the codes that the reference gives it
 LOST = [-1] * 21
 ROWS = [
@@ -82,6 +93,10 @@ ROWS = [
     ("an int that is equal to all", "class A(int):\n    def __eq__(s, o): return True\ndef f(a):\n    return A(5)", "f",
      [[[1], [1]], [[1], [5]]], [F, T]),
     ("numpy's numbers", "def f(a):\n    return np.int64(a)", "f", [[[1], [1]]], [T]),
+    ("an array, whose == is no bool", "def f(a):\n    return np.array([1, 2])", "f", [[[1], [[1, 2]]]], [-1]),
+    ("an array inside a dict", "def f(a):\n    return {1: np.array([1, 2])}", "f", [[[1], [{"1": [1, 2]}]]], [-1]),
+    ("a reply whose text is a number too long to print", LIE.format("('raised', 'x', 10**6000, '', False, ())"), "f",
+     [[[1], [1]]], LOST),
     ("frames hold no expected output",
      "f = sys._getframe()\nwhile f:\n    print(*[v for v in f.f_locals.values() if v == 'secret'])\n    f = f.f_back",
      None, [["", "secret"]], [F]),
@@ -219,14 +234,26 @@ def test_problems_that_cannot_be_scored_are_refused(tmp_path):
 
 def test_the_official_scorers_input_becomes_samples():
     task_ids = ["APPS/0000", "APPS/0001"]
-    assert samples_of_codes({"1": "a", "0": ["b", "c"]}, task_ids) == [
+    assert list(samples_of_codes({"1": "a", "0": ["b", "c"]}, task_ids)) == [
         {"task_id": "APPS/0001", "completion": "a"},
         {"task_id": "APPS/0000", "completion": "b"},
         {"task_id": "APPS/0000", "completion": "c"},
     ]
-    for bad, said in (({"2": "a"}, "numbers from 0 to 1"), ({"x": "a"}, "'x'"), ({"0": [None]}, "NoneType")):
-        with pytest.raises(BrokenProblems, match=said):
-            samples_of_codes(bad, task_ids)
+    odd = {"2": "a", "x": ["a"], "9" * 5000: "a", "0": None, "1": {"a": "b"}}
+    found = list(samples_of_codes(odd, task_ids))  # a reader counts them all as mistakes
+    assert [row["task_id"] for row in found] == ["2", "x", "9" * 5000, "APPS/0000", "APPS/0001"]
+    assert not any(isinstance(row["completion"], str) for row in found[3:])
+
+
+def test_numbers_of_all_codes_count_problems_that_are_left_out_too(own, tmp_path):
+    hard = load_clippy(difficulty="competition")
+    assert hard.numbered == own.task_ids and len(hard.task_ids) < len(own.task_ids)
+    rows = [OWN_ROWS[task_id] for task_id in own.task_ids[:3]]
+    rows[1] = rows[1] | {"input_output": ""}
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    some = load(str(tmp_path))
+    assert some.task_ids == [own.task_ids[0], own.task_ids[2]]
+    assert [row["task_id"] for row in samples_of_codes({"2": "a"}, some.numbered)] == [own.task_ids[2]]
 
 
 def test_the_published_split_is_fetched_by_its_hash(monkeypatch):

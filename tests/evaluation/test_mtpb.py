@@ -99,6 +99,28 @@ def test_the_references_behaviours(warm_sandbox):
     assert results["a crash before it is none"] == "failed: ZeroDivisionError: division by zero"
 
 
+LIE = """
+import sys, time
+from inside.codec import encode
+from inside.frames import write_frame
+frame = sys._getframe()
+while not hasattr(frame.f_locals.get("self"), "channel"):
+    frame = frame.f_back
+write_frame(frame.f_locals["self"].channel, encode({}, None, 1 << 40))
+time.sleep(9)
+"""
+
+
+def test_lies_of_the_programs_side_are_failures_of_few_words(warm_sandbox):
+    lies = [
+        "('raised', 'x', 10**6000, '', False, ())", "('raised', 'x', 'y' * 7000000, '', False, ())",
+        "('value', ('y' * 7000000, None), '', False, ())",
+        "('value', ('', ('other', None, '', {'int': 10**6000})), '', False, ())",
+    ]  # fmt: skip
+    for outcome in run(warm_sandbox, [(LIE.format(lie), 1) for lie in lies], scale=1.0):
+        assert outcome.status == "failed" and len(str(outcome.detail)) < 5000
+
+
 def test_a_pandas_series_is_an_array_that_may_be_near(warm_sandbox):
     pytest.importorskip("pandas")
     program = "import pandas as pd\nprint(pd.DataFrame({'a': [1, 2], 'b': [3, 5]}).mean())"

@@ -57,10 +57,8 @@ class Echo(Backend):
 
 
 def draw(folder, backend, settings=None, **changed):
-    return sample(
-        Talk(), backend, HOW, folder, task_ids=Talk.task_ids, num_samples=2, max_new_tokens=None,
-        settings=settings or {"seed": 7}, **changed,
-    )  # fmt: skip
+    asked = {"task_ids": Talk.task_ids, "num_samples": 2, "max_new_tokens": None, "settings": settings or {"seed": 7}}
+    return sample(Talk(), backend, HOW, folder, **asked | changed)
 
 
 def test_turns_follow_each_samples_own_answers_and_their_likelihoods_add_up(tmp_path):
@@ -83,6 +81,22 @@ def test_a_broken_off_sampling_goes_on_with_the_tasks_that_are_missing(tmp_path)
     assert {one.prompt[0] for one in backend.asked} == {"y"}
     with pytest.raises(OtherSamples, match="seed was 7, is now 8"):
         draw(tmp_path / "broken", backend, {"seed": 8})
+
+
+def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
+    (tmp_path / SAMPLES).write_text("mine\n")
+    with pytest.raises(OtherSamples, match="was not sampled here"):
+        draw(tmp_path, Echo())
+    assert (tmp_path / SAMPLES).read_text() == "mine\n" and len(list(tmp_path.iterdir())) == 1
+    whole = draw(tmp_path / "ours", Echo()).read_text()
+    with pytest.raises(OtherSamples, match="samples of y too"):
+        draw(tmp_path / "ours", Echo(), task_ids=("x",))
+    assert (tmp_path / "ours" / SAMPLES).read_text() == whole
+    (tmp_path / "ours" / SAMPLES).write_text("\0\0\n" + whole)  # as a power cut leaves it
+    assert draw(tmp_path / "ours", Echo()).read_text() == whole
+    (tmp_path / "ours" / f"{SAMPLES}.settings.json").write_text("[1]")
+    with pytest.raises(OtherSamples, match="cannot be read"):
+        draw(tmp_path / "ours", Echo())
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,16 @@ from typing import Any
 
 import pytest
 
-from evaluation.sandbox import InfrastructureFailure, IsolationIneffective, Job, Limits, Sandbox, SandboxUnavailable
+from evaluation.sandbox import (
+    InfrastructureFailure,
+    IsolationIneffective,
+    Job,
+    Limits,
+    Sandbox,
+    SandboxUnavailable,
+    Session,
+    worker,
+)
 from evaluation.sandbox.bubblewrap import find_bubblewrap, unavailable
 from tests.conftest import ROOT
 from tests.evaluation.attack_suite import tree
@@ -255,3 +266,20 @@ def test_the_shipped_profile_is_the_one_that_the_error_names():
     text = profile.read_text()
     assert "userns," in text and "/usr/bin/bwrap" in text
     assert "bwrap.apparmor" in (ROOT / "setup.cfg").read_text()
+
+
+@pytest.mark.parametrize("name", ["humaneval", "mbpp", "apps", "mtpb"])
+def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_all(name):
+    judge = importlib.import_module(f"evaluation.{name}").judge
+    payload = {
+        "prompt": "def f():\n", "completion": "    pass\n", "test": "def check(f):\n    pass\n", "entry_point": "f",
+        "program": "x = 1", "setup": "", "tests": [["", ""]] if name == "apps" else "assert x == 1", "name": None,
+        "solution": "x = 1", "comparison": "strict", "equivalence": "strict", "expected": 1, "scale": 1.0,
+    }  # fmt: skip
+
+    def dead():
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours
+
+    assert worker._verdict(judge, Session(dead), payload)[0] == "fault"

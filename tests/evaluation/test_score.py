@@ -17,7 +17,7 @@ from evaluation import named_benchmarks
 from evaluation.report import DifferentBenchmarks, report
 from evaluation.results import NoResults, read_result, reason
 from evaluation.sample_file import BrokenSamples, Mistakes, check, read_samples
-from evaluation.scoring import VERDICTS, OtherVerdicts, judge, judged_rows, reranked
+from evaluation.scoring import VERDICTS, ChangedSamples, OtherVerdicts, judge, judged_rows, reranked
 from tests.conftest import ROOT, SHARED_DATA, command, succeed
 
 
@@ -44,6 +44,8 @@ def write(path, rows):
 
 class Counting:
     """A sandbox that counts what it is asked for, and dies after `most` verdicts."""
+
+    unsafe = False
 
     def __init__(self, sandbox, most=10**9):
         self.sandbox, self.most, self.asked = sandbox, most, 0
@@ -83,8 +85,54 @@ def test_a_score_goes_on_where_it_was_broken_off_and_ends_the_same(clippy, rows,
     samples.write_text(samples.read_text().replace("return 3", "return 4", 1))  # another sample wants a new verdict
     judge(clippy, samples, broken, counting, mode="hardened", scale=1)
     assert counting.asked == 1
+    lines = (broken / VERDICTS).read_bytes().splitlines(keepends=True)
+    lines[5] = bytes(40) + b"\n"  # as a power cut leaves it
+    (broken / VERDICTS).write_bytes(b"".join(lines))
+    judge(clippy, samples, broken, counting, mode="hardened", scale=1)
+    assert counting.asked == 2
+    counting.unsafe = True  # what was not isolated is no verdict of a sandbox's, and the other way round
+    with pytest.raises(OtherVerdicts, match="unsafe was False, is now True"):
+        judge(clippy, samples, broken, counting, mode="hardened", scale=1)
     with pytest.raises(OtherVerdicts, match="mode was 'hardened', is now 'reference'"):
         judge(clippy, samples, broken, warm_sandbox, mode="reference", scale=1)
+
+
+def test_verdicts_cut_in_their_first_line_start_anew_and_others_are_left_alone(clippy, rows, warm_sandbox, tmp_path):
+    samples = write(tmp_path / "samples.jsonl", rows[:4])
+    path = tmp_path / "out" / VERDICTS
+    path.parent.mkdir()
+    path.write_text('{"judged": {"bench')
+    counting = Counting(warm_sandbox)
+    judge(clippy, samples, path.parent, counting, mode="hardened", scale=1)
+    judge(clippy, samples, path.parent, counting, mode="hardened", scale=1)
+    assert counting.asked == 4
+    for foreign in ("mine\n", "[1]\n", '{"digest": 3}\n'):
+        path.write_text(foreign)
+        with pytest.raises(OtherVerdicts, match="not written by this toolkit"):
+            judge(clippy, samples, path.parent, counting, mode="hardened", scale=1)
+        assert path.read_text() == foreign
+
+
+def test_rows_keep_what_they_came_with_and_memory_holds_what_scores_read(clippy, rows, warm_sandbox, tmp_path):
+    given = rows[0] | {"row": "theirs", "logprobs": [0.1] * 9, "result": "old"}
+    whole = judge(clippy, write(tmp_path / "s.jsonl", [given]), tmp_path, warm_sandbox, mode="hardened", scale=1)
+    (line,) = map(json.loads, whole.read_text().splitlines())
+    assert line == given | {"result": "passed", "passed": True, "seconds": line["seconds"]}
+    assert judged_rows(whole) == {
+        rows[0]["task_id"]: [{"passed": True, "result": "passed", "mean_log_probability": -0.5}]
+    }
+
+
+def test_samples_that_change_while_they_are_judged_are_told(clippy, rows, warm_sandbox, tmp_path):
+    samples = write(tmp_path / "samples.jsonl", rows[:2])
+
+    class Changing(Counting):
+        def judge(self, jobs):
+            yield from super().judge(jobs)
+            write(samples, rows[2:4])
+
+    with pytest.raises(ChangedSamples, match=r"row 1 of .* changed while it was judged"):
+        judge(clippy, samples, tmp_path / "out", Changing(warm_sandbox), mode="hardened", scale=1)
 
 
 def test_every_mistake_of_a_sample_file_is_counted(clippy, rows, warm_sandbox, tmp_path):
@@ -126,9 +174,15 @@ def test_a_file_without_any_usable_sample_is_refused(clippy, tmp_path):
     (tmp_path / "codes.json").write_text("[1]")
     with pytest.raises(BrokenSamples, match="holds a list"):
         check(tmp_path / "codes.json", clippy.task_ids, partial=True)
-    (tmp_path / "codes.json").write_text("[")
-    with pytest.raises(BrokenSamples, match="no JSON"):
-        check(tmp_path / "codes.json", clippy.task_ids, partial=True)
+    for text in ("[", "[" * 100_000):
+        (tmp_path / "codes.json").write_text(text)
+        with pytest.raises(BrokenSamples, match="no JSON"):
+            check(tmp_path / "codes.json", clippy.task_ids, partial=True)
+    packed = bytearray(gzip.compress(random.Random(3).randbytes(9999)))
+    packed[5000:5100] = bytes(100)
+    (tmp_path / "broken.jsonl.gz").write_bytes(packed)
+    with pytest.raises(BrokenSamples, match="cannot be read"):
+        check(tmp_path / "broken.jsonl.gz", clippy.task_ids, partial=True)
 
 
 def test_samples_are_read_packed_or_as_all_codes(tmp_path):
@@ -140,7 +194,13 @@ def test_samples_are_read_packed_or_as_all_codes(tmp_path):
     (tmp_path / "all_codes.json").write_text(json.dumps(codes))
     for name in ("samples.jsonl.gz", "all_codes.json"):
         found = list(read_samples(tmp_path / name, apps.task_ids, Mistakes()))
-        assert [{k: row[k] for k in ("task_id", "completion")} for row in found] == rows
+        assert found == list(enumerate(rows, start=1))
+    odd = {"0": "a", "20": "b", "x": ["c"], "1": None, "2": [7], "3": {"a": "b"}}
+    (tmp_path / "all_codes.json").write_text(json.dumps(odd))
+    counts, mistakes = check(tmp_path / "all_codes.json", apps.task_ids, partial=True)
+    assert counts.total() == 1
+    assert mistakes.counts["rows of unknown tasks"] == 2
+    assert mistakes.counts["rows without a task_id and a completion"] == 3
 
 
 def test_the_command_scores_reranks_and_reports(rows, tmp_path):
@@ -174,7 +234,8 @@ def test_human_evals_own_example_gives_its_published_figure(tmp_path):
 
 
 def test_a_report_of_two_benchmarks_or_of_no_results_is_refused(tmp_path):
-    about = {"metrics": {}, "settings": {}, "tasks": {}, "reasons": {}}
+    about = {name: {} for name in ("metrics", "details", "settings", "tasks", "reasons", "variant", "source")}
+    about["num_tasks"] = 0
     for name in ("humaneval", "mbpp"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "results.json").write_text(json.dumps({"benchmark": name, **about}))
@@ -183,7 +244,7 @@ def test_a_report_of_two_benchmarks_or_of_no_results_is_refused(tmp_path):
     with pytest.raises(NoResults, match="cannot be read"):
         read_result(tmp_path)
     (tmp_path / "results.json").write_text('{"benchmark": "x"}')
-    with pytest.raises(NoResults, match="without metrics, reasons, settings, tasks"):
+    with pytest.raises(NoResults, match="without details, metrics, num_tasks, reasons, settings, source, tasks"):
         read_result(tmp_path)
 
 
@@ -192,7 +253,17 @@ def test_reasons_leave_particulars_out():
     assert reason({"passed": False, "result": "failed: '[' was never closed (<string>, line 4)"}) == (
         "failed: '...' was never closed"
     )
+    hostile = reason({"passed": False, "result": "failed: \x1b[2J\ud83d\r"})
+    assert hostile == "failed: ?[2J??"  # for a terminal, and for a file in UTF-8
+
+
+def test_an_empty_completion_is_never_the_likeliest_and_odd_likelihoods_are_none():
+    empty = {"passed": False, "mean_log_probability": 0.0, "num_tokens": 0}
+    text = {"passed": True, "mean_log_probability": -3.0, "num_tokens": 9}
+    assert reranked({"a": [empty, text]})["best_mean_log_probability"] == 1
     assert reranked({"a": [{"passed": True}, {"passed": False}]}) is None  # nothing says which is likelier
+    for odd in ("x", True, [1], 10**400, float("nan")):
+        assert reranked({"a": [text, text | {"mean_log_probability": odd}]}) is None
 
 
 def test_scoring_imports_no_jax():
@@ -210,6 +281,10 @@ def test_the_clearest_mistakes_are_one_line(tmp_path):
     for words, wanted in (
         ([*score, "--problems", "x"], "comes with the code"),
         ([*score, "--turns", "multi"], "no choice of turns"),
+        (
+            ["score", "--benchmark=clippy-apps", "--samples=x", "--mode=reference"],
+            "no mode 'reference'; wanted one of hardened",
+        ),
         (served, "--base_url"),
     ):
         done = command("-m", "evaluation", *words)

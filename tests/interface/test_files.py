@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import io
 import os
 
 import pytest
 
 from interface.errors import OutputNotEmpty
-from interface.files import claim, lock, open_atomically, prepare_output, remove_tree, written
+from interface.files import append, claim, lock, open_atomically, prepare_output, remove_tree, written
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -74,3 +75,13 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(tmp_path):
     (tmp_path / "ckpt-1").mkdir()
     remove_tree(tmp_path / "ckpt-1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_write_leaves_off_is_written_too():
+    class Slow(io.BytesIO):
+        def write(self, data):
+            return super().write(bytes(data[:3]))
+
+    file = Slow()
+    append(file, b"0123456789")
+    assert file.getvalue() == b"0123456789"

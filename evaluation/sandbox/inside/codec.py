@@ -16,6 +16,7 @@ from typing import Any
 MAX_BYTES = 8 << 20  # of one value
 MAX_ITEMS = 1 << 20  # in it, at all depths: what a value of MAX_BYTES takes decoded stays below 100 MB
 MAX_DEPTH = 100
+MAX_NAME = 100  # bytes of a class's name
 
 # What is named instead: MBPP 533 passes `int` itself.
 CLASSES = (int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset)
@@ -130,7 +131,7 @@ class _Encoder:
 
     def write_reference(self, reference: Reference) -> None:
         self.out += b"r" + _COUNT.pack(reference.number)
-        self.write_sized(b"", reference.kind.encode("utf-8", "replace")[:100])
+        self.write_sized(b"", reference.kind.encode("utf-8", "replace")[:MAX_NAME])
 
     def write_other(self, value: Any, depth: int) -> None:
         for base in (bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict):
@@ -205,6 +206,6 @@ class _Decoder:
         if tag == b"a":
             return Array(self.value(depth + 1))
         if tag == b"r":
-            reference = Reference(self.count(), self.take(self.count()).decode("utf-8", "replace"))
+            reference = Reference(self.count(), self.take(self.count())[:MAX_NAME].decode("utf-8", "replace"))
             return self.resolve(reference) if self.resolve else reference
         raise ValueError(f"tag {tag!r}")

@@ -16,7 +16,7 @@ from typing import Any
 from .codec import Reference, Unserializable, decode, encode
 from .frames import read_frame, write_frame
 
-MESSAGE_CHARACTERS = 2000
+MESSAGE_CHARACTERS, KIND_CHARACTERS = 2000, 100  # of an exception: its text, its class's name
 _NOTHING = object()
 
 
@@ -74,7 +74,7 @@ class Runner:
         try:
             result: tuple[object, ...] = ("value", step(*arguments))
         except BaseException as error:
-            result = ("raised", type(error).__name__[:100], message(error))
+            result = ("raised", type(error).__name__[:KIND_CHARACTERS], message(error))
         text = output.getvalue()
         printed = () if self.printed is _NOTHING else (self.printed,)
         try:
