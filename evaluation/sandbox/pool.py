@@ -17,7 +17,7 @@ from typing import Any
 from . import self_test
 from .bubblewrap import unavailable, zygote_command
 from .errors import InfrastructureFailure
-from .inside.codec import Unserializable, decode, encode
+from .inside.codec import TRUSTED_BYTES, Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
 from .jobs import Job, Outcome
 
@@ -31,7 +31,6 @@ worker.main(socket.socket(fileno=int(sys.argv[2])), register)"""
 ATTEMPTS = 3  # at a job that meets an infrastructure failure
 MAX_FAILURES = 10  # jobs that failed so, after which the rest is not tried
 GRACE_SECONDS = 20.0  # beyond its limit, after which a worker counts as dead
-_MAX_BYTES = 1 << 30
 
 
 class _Worker:
@@ -58,7 +57,7 @@ class _Worker:
     def begin(self, job: Job, attempt: int) -> None:
         limits = job.limits
         request = (job.judge, job.payload, float(limits.seconds), limits.as_tuple(), limits.output_bytes)
-        data = encode(request, None, _MAX_BYTES)
+        data = encode(request, None, TRUSTED_BYTES)
         self.job, self.attempt = job, attempt
         self.deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
         write_frame(self.socket, data)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import CandidateError, CandidateGone, CandidateTimeout, NotStarted
-from .inside.codec import MAX_BYTES, Reference, Unserializable, decode, encode
+from .inside.codec import MAX_BYTES, TRUSTED_BYTES, Reference, Unserializable, decode, encode
 from .inside.frames import TooLong, read_frame, write_frame
 from .inside.runner import KIND_CHARACTERS, MESSAGE_CHARACTERS
 
@@ -120,7 +120,7 @@ class Session:
 
     def ask(self, step: str, *arguments: Any, stdin: str | None = None, seconds: float | None = None) -> Any:
         """Have the program's side take one of its steps (inside/runner.py)."""
-        request = encode((step, stdin, *arguments), self._refer, 1 << 30)
+        request = encode((step, stdin, *arguments), self._refer, TRUSTED_BYTES)
         channel = self._ready_channel()
         deadline = None if seconds is None else time.monotonic() + seconds
         try:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import CandidateError, CandidateGone, CandidateTimeout
-from .inside.codec import Unserializable, decode, encode
+from .inside.codec import TRUSTED_BYTES, Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
 from .launch import launch
 from .session import Session
@@ -94,7 +94,7 @@ def main(host: socket.socket, register: Callable[..., None]) -> None:
     gc.collect()
     gc.freeze()
     while request := read_frame(host):
-        name, payload, seconds, limits, output_bytes = decode(request)
+        name, payload, seconds, limits, output_bytes = decode(request, None, TRUSTED_BYTES)
         start = time.monotonic()
         try:
             status, detail, cpu_seconds = judge(host, zygote, resolve(name), payload, seconds, limits, output_bytes)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.sandbox.inside.codec import MAX_DEPTH, Array, Reference, Unserializable, decode, encode
+from evaluation.sandbox.inside.codec import MAX_DEPTH, TRUSTED_BYTES, Array, Reference, Unserializable, decode, encode
 
 ATOMS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.binary(),
@@ -96,6 +96,16 @@ def test_size_depth_and_class_are_bounded():
     for value in (deep, loop, list(range(2_000_000)), "y" * (9 << 20), object(), iter([]), lambda: 1):
         with pytest.raises(Unserializable):
             encode(value)
+
+
+def test_our_own_values_may_have_more_items_than_a_programs():
+    many = [0] * 1_050_000
+    with pytest.raises(Unserializable, match="more than 1,048,576 items"):
+        encode(many)
+    data = encode(many, None, TRUSTED_BYTES)
+    with pytest.raises(Unserializable):
+        decode(data)
+    assert decode(data, None, TRUSTED_BYTES) == many
 
 
 def test_an_array_decides_nothing():

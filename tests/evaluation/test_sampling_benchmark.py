@@ -104,6 +104,27 @@ def ours(model_dir):
     return Jax(str(model_dir), None, None, "float32")
 
 
+def test_a_resumed_talk_with_a_model_is_that_of_an_unbroken_one(ours, tmp_path):
+    class Dying(Backend):
+        facts, at_once = ours.facts, 2
+
+        def __init__(self, most):
+            self.left = most
+
+        def complete(self, asked, max_new_tokens, sampling):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return ours.complete(asked, max_new_tokens, sampling)
+
+    whole = draw(tmp_path / "whole", ours).read_text()  # all tasks in one batch
+    with pytest.raises(KeyboardInterrupt):
+        draw(tmp_path / "broken", Dying(3))  # a batch for each task; ends in the second turn of the second
+    assert len((tmp_path / "broken" / SAMPLES).read_text().splitlines()) == 2
+    assert draw(tmp_path / "broken", Dying(9)).read_text() == whole
+    assert len({json.loads(line)["completion"] for line in whole.splitlines()}) == 4
+
+
 def test_ours_and_torch_agree_on_greedy_answers_and_their_likelihood(ours, model_dir):
     pytest.importorskip("torch", reason="torch is the peer; ./run.sh test installs it")
     theirs = Torch(str(model_dir), None, None, "float32")

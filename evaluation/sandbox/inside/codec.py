@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_BYTES = 8 << 20  # of one value
-MAX_ITEMS = 1 << 20  # in it, at all depths: what a value of MAX_BYTES takes decoded stays below 100 MB
+BYTES_PER_ITEM = 8  # items, at all depths, are at most a value's bytes / this: 8 MiB take less than 100 MB decoded
+TRUSTED_BYTES = 1 << 30  # of a value from our side: a problem's tests may have millions of items
 MAX_DEPTH = 100
 MAX_NAME = 100  # bytes of a class's name
 
@@ -61,10 +62,13 @@ def encode(value: object, refer: Callable[[object], Reference] | None = None, ma
     return bytes(_Encoder(refer, max_bytes).encode(value))
 
 
-def decode(data: bytes, resolve: Callable[[Reference], object] | None = None) -> Any:
-    """The value of some bytes, which may be hostile. Raises Unserializable where they are not what `encode` writes."""
+def decode(data: bytes, resolve: Callable[[Reference], object] | None = None, max_bytes: int = MAX_BYTES) -> Any:
+    """The value of some bytes, which may be hostile, in as many items as `max_bytes` allows.
+
+    Raises Unserializable where they are not what `encode` writes.
+    """
     try:
-        decoder = _Decoder(data, resolve)
+        decoder = _Decoder(data, resolve, max_bytes // BYTES_PER_ITEM)
         value = decoder.value(0)
     except (struct.error, LookupError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise Unserializable(f"bytes that are no value: {type(error).__name__}") from error
@@ -75,7 +79,7 @@ def decode(data: bytes, resolve: Callable[[Reference], object] | None = None) ->
 
 class _Encoder:
     def __init__(self, refer: Callable[[object], Reference] | None, max_bytes: int) -> None:
-        self.refer, self.max_bytes = refer, max_bytes
+        self.refer, self.max_bytes, self.max_items = refer, max_bytes, max_bytes // BYTES_PER_ITEM
         self.items = 0
         self.out = bytearray()
 
@@ -87,8 +91,8 @@ class _Encoder:
         self.items += 1
         if depth > MAX_DEPTH:
             raise Unserializable(f"a value nested deeper than {MAX_DEPTH}")
-        if self.items > MAX_ITEMS or len(self.out) > self.max_bytes:
-            raise Unserializable(f"a value of more than {MAX_ITEMS:,} items or {self.max_bytes:,} bytes")
+        if self.items > self.max_items or len(self.out) > self.max_bytes:
+            raise Unserializable(f"a value of more than {self.max_items:,} items or {self.max_bytes:,} bytes")
         out, kind = self.out, type(value)
         if value is None:
             out += b"N"
@@ -165,8 +169,8 @@ _AS_BUILTIN: dict[type, Callable[[Any], Any]] = {
 
 
 class _Decoder:
-    def __init__(self, data: bytes, resolve: Callable[[Reference], object] | None) -> None:
-        self.data, self.resolve = data, resolve
+    def __init__(self, data: bytes, resolve: Callable[[Reference], object] | None, max_items: int) -> None:
+        self.data, self.resolve, self.max_items = data, resolve, max_items
         self.place = self.items = 0
 
     def take(self, count: int) -> bytes:
@@ -181,7 +185,7 @@ class _Decoder:
 
     def value(self, depth: int) -> Any:
         self.items += 1
-        if depth > MAX_DEPTH or self.items > MAX_ITEMS:
+        if depth > MAX_DEPTH or self.items > self.max_items:
             raise ValueError("too deep or too large")
         tag = self.take(1)
         if tag == b"i":

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .codec import Reference, Unserializable, decode, encode
+from .codec import TRUSTED_BYTES, Reference, Unserializable, decode, encode
 from .frames import read_frame, write_frame
 
 MESSAGE_CHARACTERS, KIND_CHARACTERS = 2000, 100  # of an exception: its text, its class's name
@@ -62,7 +62,7 @@ class Runner:
     def serve(self) -> None:
         write_frame(self.channel, b"ready")
         while request := read_frame(self.channel):
-            name, stdin, *arguments = decode(request, self.resolve)
+            name, stdin, *arguments = decode(request, self.resolve, TRUSTED_BYTES)
             write_frame(self.channel, self.answer(getattr(self, name), stdin, arguments))
 
     def answer(self, step: Callable[..., object], stdin: str | None, arguments: list[object]) -> bytes:
