@@ -27,7 +27,7 @@ class NoBackend(UserError):
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample, the same for every backend; `generation.complete.Settings` says what the numbers mean."""
+    """How to sample, the same for every backend; `generation.sampler.Settings` says what the numbers mean."""
 
     temperature: float
     top_p: float
@@ -71,7 +71,7 @@ class Jax(Backend):
     def __init__(self, model: str, revision: str | None, cache_dir: str | None, dtype: Any) -> None:
         import jax
 
-        from generation.complete import Sampler, Settings
+        from generation.sampler import Sampler, Settings
         from modeling.checkpoint import load, weights_fingerprint
         from modeling.hub import resolve
         from tokenizer_patch.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from evaluation.commands import Judging
 from evaluation.sampling import sample
 from evaluation.sandbox import Sandbox, SandboxError
 from evaluation.score import CannotJudge, score_samples
-from generation.complete import Sampler, Settings
+from generation.sampler import Sampler, Settings
 from interface.choices import BenchmarkName, Precision
 from modeling.config import DecoderConfig
 from modeling.table import Params

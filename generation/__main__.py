@@ -21,7 +21,7 @@ from interface.files import write_json, write_text
 from interface.flags import as_json, flag, parse, required
 
 if TYPE_CHECKING:
-    from generation.complete import Sampler, Settings
+    from generation.sampler import Sampler, Settings
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def _rows(
 def main() -> None:
     command = parse(Generate, prog="python -m generation", description="Complete code with a model.")
     tasks = [] if command.interactive else _tasks(command)
-    from generation.complete import Sampler, Settings
     from generation.conversation import blocks, converse
+    from generation.sampler import Sampler, Settings
     from modeling.checkpoint import load
     from modeling.hub import resolve
     from tokenizer_patch.tokenizer import Tokenizer

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 
 from data_processing.apps_prompt import apps_prompt
-from generation.complete import Sampler, Settings
 from generation.conversation import blocks
+from generation.sampler import Sampler, Settings
 from interface.errors import UserError
 from interface.files import open_atomically
 from interface.progress import say

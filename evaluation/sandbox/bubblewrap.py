@@ -24,20 +24,33 @@ ENVIRONMENT = {
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
-def interpreter_folders() -> list[Path]:
-    """What Python needs here: its prefix (and /usr, in any case) and the folders of installed packages."""
-    candidates = [Path(sys.base_prefix), *map(Path, sys_path_of_packages())]
-    found: list[Path] = []
-    for folder in candidates:
-        real = folder.resolve()
-        if real.is_dir() and not any(real.is_relative_to(other) for other in (Path("/usr"), *found)):
-            found.append(real)
-    return found
+def interpreter_folders() -> dict[str, str]:
+    """What Python needs here, by where the sandbox has it: its prefix where it is, the folders of packages elsewhere.
+
+    A clone, and so its environment, may lie below /tmp, which every program has empty.
+    """
+    prefix = os.path.realpath(sys.base_prefix)
+    found = {} if _lies_in(prefix, "/usr") else {prefix: prefix}
+    return found | {target: source for source, target in packages().items() if target != source}
+
+
+def packages() -> dict[str, str]:
+    """The folders of installed packages, and where the sandbox has each."""
+    shared = ("/usr", os.path.realpath(sys.base_prefix))
+    return {
+        folder: folder if any(_lies_in(folder, there) for there in shared) else f"/sandbox/packages-{number}"
+        for number, folder in enumerate(sys_path_of_packages())
+        if os.path.isdir(folder)  # noqa: PTH112
+    }
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return Path(path).is_relative_to(folder)
 
 
 def python_command(namespaces: bool, inside: str, warm: Sequence[str]) -> list[str]:
     """The zygote's interpreter: without site, without the current folder, `inside` and the packages on its path."""
-    paths = [str(Path(inside).parent), *sys_path_of_packages()]
+    paths = [str(Path(inside).parent), *(packages().values() if namespaces else packages())]
     start = f"import sys; sys.path += {paths!r}; from inside import zygote; zygote.main(sys.argv[1:])"
     executable = os.path.realpath(sys.executable)
     words = [executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-c", start]
@@ -55,7 +68,7 @@ def zygote_command(warm: Sequence[str], *, unsafe: bool) -> tuple[list[str], dic
     """The zygote's command, its environment, and the folders to bind before it (see launch.py), where there are any."""
     if unsafe:
         return python_command(False, str(INSIDE), warm), ENVIRONMENT, {}
-    sources = {str(folder): str(folder) for folder in interpreter_folders()} | {"/sandbox/inside": str(INSIDE)}
+    sources = interpreter_folders() | {"/sandbox/inside": str(INSIDE)}
     binds: dict[str, str] = {}
     if os.geteuid() == 0:
         staged = {target: f"{STAGE}/{number}" for number, target in enumerate(sources)}

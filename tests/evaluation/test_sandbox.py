@@ -25,6 +25,7 @@ from evaluation.sandbox import (
     Sandbox,
     SandboxUnavailable,
     Session,
+    bubblewrap,
     worker,
 )
 from evaluation.sandbox.bubblewrap import find_bubblewrap, unavailable
@@ -283,3 +284,14 @@ def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_
         return ours
 
     assert worker._verdict(judge, Session(dead), payload)[0] == "fault"
+
+
+def test_packages_below_tmp_which_programs_have_empty_are_had_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "site-packages").mkdir()
+    monkeypatch.setattr(bubblewrap, "sys_path_of_packages", lambda: [str(tmp_path / "site-packages")])
+    (target,) = bubblewrap.packages().values()
+    assert target.startswith("/sandbox/") and bubblewrap.interpreter_folders()[target] == str(
+        tmp_path / "site-packages"
+    )
+    assert target in " ".join(bubblewrap.python_command(True, "/sandbox/inside", ()))
+    assert target not in " ".join(bubblewrap.python_command(False, "/sandbox/inside", ()))

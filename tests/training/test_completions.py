@@ -12,8 +12,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import modeling
-from generation.complete import Sampler, Settings
 from generation.decoding import decode
+from generation.sampler import Sampler, Settings
 from tests.conftest import TINY
 from tests.training.test_trackers import Broken
 from tokenizer_patch import Tokenizer
