@@ -8,6 +8,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+GROUP = 64  # divides what a vocabulary is padded to
+
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def cross_entropy(logits: jax.Array, targets: jax.Array, num_tokens: int) -> jax.Array:
@@ -19,26 +21,43 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, num_tokens: int) -> jax
     return _forward(logits, targets, num_tokens)[0]
 
 
-def _exp(logits: jax.Array, offset: jax.Array, num_tokens: int) -> jax.Array:
-    return jnp.where(jnp.arange(logits.shape[-1]) < num_tokens, jnp.exp(logits - offset[..., None]), 0.0)
-
-
 def _forward(
     logits: jax.Array, targets: jax.Array, num_tokens: int
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
-    # masked in the sum, not before it, which would write all logits once more; the offset is any large one of the row
-    most = jnp.max(logits[..., :num_tokens], axis=-1)
-    total = most + jnp.log(jnp.sum(_exp(logits, most, num_tokens), axis=-1))
+    most = _largest(logits, num_tokens)
+    real = jnp.arange(logits.shape[-1]) < num_tokens
+    likely = jnp.exp(jnp.where(real, logits - most[..., None], -jnp.inf))
+    total = jnp.sum(likely, axis=-1)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return total - picked, (logits, targets, total)
+    return most + jnp.log(total) - picked, (likely, targets, total)  # the backward pass takes no exponential again
 
 
 def _backward(
     num_tokens: int, saved: tuple[jax.Array, jax.Array, jax.Array], cotangent: jax.Array
 ) -> tuple[jax.Array, None]:
-    logits, targets, total = saved
-    one_hot = jnp.arange(logits.shape[-1]) == targets[..., None]
-    return (_exp(logits, total, num_tokens) - one_hot) * cotangent[..., None], None
+    likely, targets, total = saved
+    one_hot = jnp.arange(likely.shape[-1]) == targets[..., None]
+    return likely * (cotangent / total)[..., None] - jnp.where(one_hot, cotangent[..., None], 0.0), None
+
+
+def _largest(logits: jax.Array, num_tokens: int) -> jax.Array:
+    """The largest of the first `num_tokens` logits: float32 [..., V] -> [...].
+
+    XLA's CPU backend writes in full whatever it takes a maximum of, masked or sliced. There it takes that of groups of
+    what is written already, and looks for padding in the last groups alone.
+    """
+
+    def masked(logits: jax.Array) -> jax.Array:
+        return jnp.max(jnp.where(jnp.arange(logits.shape[-1]) < num_tokens, logits, -jnp.inf), axis=-1)
+
+    def in_groups(logits: jax.Array) -> jax.Array:
+        whole = num_tokens // GROUP
+        groups = jnp.max(logits.reshape(*logits.shape[:-1], -1, GROUP), axis=-1)[..., :whole]
+        return jnp.max(jnp.concatenate([groups, logits[..., whole * GROUP : num_tokens]], axis=-1), axis=-1)
+
+    if logits.shape[-1] % GROUP:
+        return masked(logits)
+    return jax.lax.platform_dependent(logits, cpu=in_groups, default=masked)
 
 
 cross_entropy.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Optimizers: AdamW and Adafactor, with clipping, decaying what the family's table says."""
+"""Optimizers: AdamW and Adafactor, decaying what the family's table says."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from training.arguments import TrainingArguments
 def make_optimizer(
     arguments: TrainingArguments, schedule: optax.Schedule, config: DecoderConfig
 ) -> optax.GradientTransformation:
-    """The optimizer that --optim names: clip to a global norm, then update; no decay on biases and norms."""
-    clip = optax.clip_by_global_norm(arguments.max_grad_norm) if arguments.max_grad_norm else optax.identity()
-    make = {"adamw": adamw, "adafactor": adafactor}[arguments.optim]
-    return optax.chain(clip, make(arguments, schedule, config))
+    """The optimizer that --optim names; no decay on biases and norms. The step clips (training.step)."""
+    return {"adamw": adamw, "adafactor": adafactor}[arguments.optim](arguments, schedule, config)
 
 
 def adamw(

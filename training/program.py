@@ -40,6 +40,7 @@ class Program:
             schedule=schedule,
             how=run.how,
             seed=arguments.seed,
+            max_grad_norm=arguments.max_grad_norm,
         )
 
     @cached_property

@@ -62,12 +62,14 @@ def train_step(
     how: Execution,
     seed: int,
     sum_over_devices: Sum,
+    max_grad_norm: float = 0.0,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Update once from this device's share of the global batch: arrays [microbatches, B, T], rows [microbatches, B].
 
     What a batch COUNTED a row, [microbatches, B], is summed up and handed to the metrics; so are the flags that several
     processes put into it, as "stop" (training.agreement).
-    A batch without weight, or gradients that are not finite, change nothing but the counts of steps and of skips.
+    Gradients are clipped to a global norm of `max_grad_norm`; 0: not at all. A batch without weight, or gradients that
+    are not finite, change nothing but the counts of steps and of skips.
     """
 
     def one(micro: Batch) -> tuple[tuple[jax.Array, jax.Array], Params]:
@@ -90,20 +92,27 @@ def train_step(
         total, _ = jax.lax.scan(add, zeros, batch)
     counted = {name: jnp.sum(batch[name]) for name in COUNTED if name in batch}
     ((loss, weight), gradients), counted, stop = sum_over_devices((total, counted, stop))
-    gradients = jax.tree.map(lambda leaf: leaf / jnp.maximum(weight, 1e-9), gradients)
-    norm = optax.tree.norm(gradients)
+    weighed = jnp.maximum(weight, 1e-9)
+    norm = optax.tree.norm(gradients) / weighed
     good = jnp.isfinite(norm) & (weight > 0)
+    # mean and clipping are one factor, which the update takes in passing; apart each would write all gradients again
+    factor = jnp.minimum(1.0, max_grad_norm / norm) / weighed if max_grad_norm else 1 / weighed
 
-    updates, moved = optimizer.update(gradients, state["optimizer"], state["params"])
-    params = optax.apply_updates(state["params"], updates)
+    def update(params: Params, moments: Any) -> tuple[Params, Any]:
+        clipped = jax.tree.map(lambda leaf: leaf * factor, gradients)
+        updates, moved = optimizer.update(clipped, moments, params)
+        return optax.apply_updates(params, updates), moved
+
+    # a branch, not a choice between two states: both would have to be in memory
+    params, moments = jax.lax.cond(good, update, lambda *same: same, state["params"], state["optimizer"])
     new = {
-        "params": _choose(good, params, state["params"]),
-        "optimizer": _choose(good, moved, state["optimizer"]),
+        "params": params,
+        "optimizer": moments,
         "step": state["step"] + 1,
         "skipped": state["skipped"] + jnp.where(good, 0, 1),
     }
     metrics = {
-        "loss": loss / jnp.maximum(weight, 1e-9),
+        "loss": loss / weighed,
         "loss_sum": loss,
         "weight": weight,
         **counted,
@@ -118,10 +127,6 @@ def train_step(
 def flags_of(batch: Batch) -> jax.Array:
     """The sum of the flags that a device's share of a batch has."""
     return jnp.sum(batch.get("flags", jnp.zeros((), jnp.int32)))
-
-
-def _choose(condition: jax.Array, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def eval_step(

@@ -74,8 +74,9 @@ def test_adafactor_is_optaxs_on_each_layer(config, by_optax, lengths):
     )  # fmt: skip
     optimizer = make_optimizer(asked(optim="adafactor"), optax.constant_schedule(RATE), config)
     step = bind(
-        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: RATE, how=Execution(), seed=5
-    )
+        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: RATE, how=Execution(), seed=5,
+        max_grad_norm=1.0,
+    )  # fmt: skip
     state = initial_state(modeling.init_params(config, 1), optimizer)
     if lengths is not None:
         state = placement.make(lambda: initial_state(modeling.init_params(config, 1), optimizer))

@@ -1,0 +1,168 @@
+"""A whole training step beside torch + transformers: eager, and under torch.compile.
+
+python benchmarks/train_step.py [--model 125M --rows 2 --length 512 --rounds 7]
+
+All: float32 masters, bfloat16 operands, gradients clipped to norm 1, AdamW (torch's fused one). Each peer has a
+process of its own and takes its turn; memory is the process's on a CPU and the device's on a GPU. On a GPU the default
+is 125M at 8 x 2048 and then 1.3B, torch with SDPA, and MFU counts 6N plus the attended pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+from peers import GPT_NEO_1_3B, GPT_NEO_125M, PeerProcess, keep_scratch_memory, peak_host_bytes, serve
+
+MODELS = {"125M": GPT_NEO_125M, "1.3B": GPT_NEO_1_3B}
+PEERS = {"ours": "ours", "eager": "torch eager", "compiled": "torch.compile"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", choices=MODELS)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--length", type=int)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peers", default="ours,eager,compiled")
+    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--device", choices=("cpu", "cuda"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    keep_scratch_memory()
+    if options.peer:
+        {"ours": ours, "eager": theirs, "compiled": theirs}[options.peer](options)
+        return
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows, length = (8, 2048) if device == "cuda" else (2, 512)
+    models = [options.model] if options.model else ["125M", "1.3B"] if device == "cuda" else ["125M"]
+    for model in models:
+        measure(model, options.rows or rows, options.length or length, device, options)
+
+
+def measure(model: str, rows: int, length: int, device: str, options: argparse.Namespace) -> None:
+    words = ["--model", model, "--rows", str(rows), "--length", str(length), "--device", device]
+    # several processes share a GPU: ours must not take all of it
+    peers = [PeerProcess(name, words, XLA_PYTHON_CLIENT_PREALLOCATE="false") for name in options.peers.split(",")]
+    rounds = [[peer.step() for peer in peers] for _ in range(options.rounds)]
+    for peer in peers:
+        peer.close()
+    mine = [steps[0] for steps in rounds]
+    print(f"training step, GPT-Neo {model}, {rows} x {length}, bfloat16, {device}: tokens/s, peak memory, ratio to it")
+    for place, peer in enumerate(peers):
+        steps = [turn[place] for turn in rounds]
+        pace = rows * length / statistics.median(step["seconds"] for step in steps)
+        best = rows * length / min(step["seconds"] for step in steps)
+        ratio = statistics.median(step["seconds"] / own["seconds"] for step, own in zip(steps, mine, strict=True))
+        peak = peers[0].about.get("peak")
+        share = f", MFU {flops(model, length) * pace / peak:.1%}" if peak else ""
+        print(
+            f"  {PEERS[peer.name]:14} {pace:9,.0f} (best {best:,.0f}) {steps[-1]['gigabytes']:6.2f} GB  {ratio:.2f}"
+            f"{share}  first two steps {peer.about['ready']:.0f} s, last loss {steps[-1]['loss']:.3f}",
+            flush=True,
+        )
+
+
+def flops(model: str, length: int) -> float:
+    from modeling.cost import training_flops
+    from modeling.decoder import config_from_hf
+
+    return training_flops(config_from_hf(MODELS[model]), length)
+
+
+def ours(options: argparse.Namespace) -> None:
+    """The trainer's own step, on one device."""
+    import jax
+    import numpy as np
+    import optax
+
+    from modeling.decoder import config_from_hf, init_params
+    from modeling.execution import choose
+    from training.arguments import StreamingArguments
+    from training.optimizer import make_optimizer
+    from training.peak import peak_flops
+    from training.placement import DataParallel, bind
+    from training.step import initial_state, train_step
+
+    config = config_from_hf(MODELS[options.model])
+    asked = StreamingArguments(output_dir="o", model_name_or_path="m", weight_decay=0.1, adam_beta2=0.95)
+    schedule = optax.constant_schedule(1e-4)
+    optimizer, placement = make_optimizer(asked, schedule, config), DataParallel()
+    step = bind(
+        train_step, placement, config=config, optimizer=optimizer, schedule=schedule, seed=0,
+        how=choose(config, "bfloat16"), max_grad_norm=asked.max_grad_norm,
+    )  # fmt: skip
+    state = placement.make(lambda: initial_state(init_params(config, 0), optimizer))
+    tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1)).astype(np.int32)
+    batch = placement.put(
+        {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "rows": np.arange(options.rows, dtype=np.int32),
+         "loss_weights": np.ones((options.rows, options.length), np.float32)}, 1,
+    )  # fmt: skip
+    compiled = placement.compile_step(step, state, batch)
+
+    def take() -> float:
+        nonlocal state
+        state, metrics = compiled(state, batch)
+        return float(metrics["loss"])
+
+    def peak_bytes() -> float:
+        stats = jax.local_devices()[0].memory_stats()
+        return stats["peak_bytes_in_use"] if stats else peak_host_bytes()
+
+    serve(take, peak_bytes, peak=peak_flops(jax.local_devices()))
+
+
+def theirs(options: argparse.Namespace) -> None:
+    """The same step in torch."""
+    import numpy as np
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GPTNeoConfig(**MODELS[options.model])
+    if options.device == "cuda":
+        use_sdpa()
+    model = transformers.GPTNeoForCausalLM(config)
+    model = model.to(options.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1))
+    inputs, targets = (torch.tensor(part, device=options.device) for part in (tokens[:, :-1], tokens[:, 1:]))
+
+    def loss_of(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(options.device, dtype=torch.bfloat16):
+            logits = model(inputs, use_cache=False).logits
+        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+
+    forward = torch.compile(loss_of) if options.peer == "compiled" else loss_of
+
+    def take() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = forward(inputs, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    on_device = options.device == "cuda"
+    serve(take, torch.cuda.max_memory_allocated if on_device else peak_host_bytes)
+
+
+def use_sdpa() -> None:
+    """Give transformers' GPT-Neo the attention that it lacks: causal by flag, a window by mask, unscaled."""
+    import torch
+    from transformers.models.gpt_neo import modeling_gpt_neo
+
+    def attend(self, query, key, value, attention_mask=None):  # type: ignore[no-untyped-def]
+        length = query.shape[-2]
+        local = self.attention_type == "local" and length > self.config.window_size
+        mask = self.bias[:, :, :length, :length] if local else None
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=1.0
+        ), None
+
+    modeling_gpt_neo.GPTNeoSelfAttention._attn = attend
+
+
+if __name__ == "__main__":
+    main()
