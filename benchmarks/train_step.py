@@ -85,6 +85,7 @@ def ours(options: argparse.Namespace) -> None:
     from training.placement import DataParallel, bind
     from training.step import initial_state, train_step
 
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # as training.start does
     config = config_from_hf(MODELS[options.model])
     asked = StreamingArguments(output_dir="o", model_name_or_path="m", weight_decay=0.1, adam_beta2=0.95)
     schedule = optax.constant_schedule(1e-4)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 
+import jax
+
 from interface.progress import say
 from training.arguments import TrainingArguments
 from training.checkpoints import step_of
@@ -23,6 +25,9 @@ def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], 
 
     `judge_of` makes what scores checkpoints for --eval_pass_at_k.
     """
+    # On a CPU the scratch memory of a step that was dispatched is given back some time after its end, when the next
+    # one has taken as much again (docs/log.md). Steps that the caller runs itself do without; accelerators always do.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     with together() as stopping:
         if arguments.dry_run:
             dry_run(arguments)

@@ -61,10 +61,13 @@ class FewerDevices(DataParallel):
         return jax.pmap(step, axis_name="data", in_axes=(None, 0), out_axes=None, devices=devices)
 
 
-def one_step(config, params, batch, placement, microbatches, optimizer, how=PLAIN):
+def one_step(config, params, batch, placement, microbatches, optimizer, how=PLAIN, max_grad_norm=0.0):
     if isinstance(placement, int):
         placement = FewerDevices(placement)
-    step = bind(train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, how=how, seed=5)
+    step = bind(
+        train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: 0.1, how=how, seed=5,
+        max_grad_norm=max_grad_norm,
+    )  # fmt: skip
     shared = placement.put({name: array[placement.rows(ROWS)] for name, array in batch.items()}, microbatches)
     if isinstance(placement, MeshPlacement):
         state = placement.make(lambda params: initial_state(params, optimizer), params)
@@ -205,6 +208,25 @@ def test_dropout_is_the_same_however_the_batch_is_cut_up(params, batch, devices,
     still, _ = one_step(config_from_hf({**TINY, "initializer_range": 0.05}), params, batch, 1, 1, optax.sgd(1.0))
     moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), one["params"], still["params"])
     assert max(jax.tree.leaves(moved)) > 1e-3  # it does drop
+
+
+@pytest.mark.parametrize("placement", [2, {"fsdp": 4, "tensor": 2}], ids=str)
+def test_clipping_shortens_a_gradient_and_lengthens_none(even, batch, placement):
+    params = modeling.init_params(even, 1)
+
+    def moved(max_grad_norm):
+        where = placement if isinstance(placement, int) else MeshPlacement(even, placement)
+        state, metrics = one_step(even, params, batch, where, 2, optax.sgd(1.0), max_grad_norm=max_grad_norm)
+        difference = jax.tree.map(lambda new, old: np.asarray(new) - np.asarray(old), state["params"], params)
+        return difference, float(metrics["gradient_norm"])
+
+    whole, norm = moved(1e6)
+    gradient = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(whole)))
+    assert norm == pytest.approx(float(gradient), rel=1e-5)  # longer it did not become
+    clipped, told = moved(norm / 3)
+    assert told == pytest.approx(norm, rel=1e-5)  # as it was before
+    off = jax.tree.map(lambda one, two: np.abs(one - two / 3).max(), clipped, whole)
+    assert max(jax.tree.leaves(off)) < 1e-6 * norm
 
 
 @pytest.mark.parametrize("kind", ["no weight", "not finite"])
