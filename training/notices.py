@@ -3,7 +3,7 @@
 A process that ends before the others, on an error or at a signal, would leave them in a sum over devices that never
 comes, until jax takes it for dead and aborts them. So it says why, and they end with it and with its status. A thread
 of each listens, since the main one may be compiling or waiting for devices. The words go through jax's coordination
-service, which lives in process 0: that one leaves last.
+service, which lives in one of them: that one leaves last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 from training.processes import WAIT_SECONDS, barrier, coordination, count, rank
 
-FAREWELL_SECONDS = 5
+FAREWELL_SECONDS = 5  # for all to have heard
+EXIT_SECONDS = 1  # and for the last of them to be gone: without the service jax would abort it
 
 
 class Notices:
@@ -27,6 +28,7 @@ class Notices:
 
     def __init__(self, asked: Callable[[str], None]) -> None:
         self._client = coordination().client
+        self._serves = coordination().process_id == 0  # the others must hear before this process leaves
         self._asked = asked
         self._ending = threading.Lock()  # taken once and never let go: who comes second waits for the exit
         self._next = 0  # the number of the notice that is listened for
@@ -46,7 +48,7 @@ class Notices:
     def close(self) -> None:
         """Wait until all are here, then listen no more."""
         barrier("end")
-        if rank() == 0:
+        if self._serves:
             self._tell("over")
         self._thread.join()
 
@@ -59,7 +61,7 @@ class Notices:
                 return
             except RuntimeError as error:
                 if "ALREADY_EXISTS" not in str(error):
-                    return  # process 0 is gone, and jax is about to end this one
+                    return  # the service is gone, and jax is about to end this one
                 number += 1
 
     def _listen(self) -> None:
@@ -67,7 +69,7 @@ class Notices:
             try:
                 notice = json.loads(self._client.blocking_key_value_get(f"notice/{self._next}", WAIT_SECONDS * 1000))
             except RuntimeError:
-                return  # process 0 is gone, and jax is about to end this one
+                return  # the service is gone, and jax is about to end this one
             self._next += 1
             if notice["kind"] == "over":
                 return
@@ -84,7 +86,9 @@ class Notices:
         with suppress(RuntimeError):
             self._client.key_value_set(f"left/{rank()}", "")
             deadline = time.monotonic() + FAREWELL_SECONDS
-            for other in range(1, count()) if rank() == 0 else ():
+            for other in set(range(count())) - {rank()} if self._serves else ():
                 left = max(deadline - time.monotonic(), 0.001)
                 self._client.blocking_key_value_get(f"left/{other}", int(left * 1000))
+            if self._serves:
+                time.sleep(EXIT_SECONDS)
         os._exit(status)

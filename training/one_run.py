@@ -26,6 +26,12 @@ class ProcessesDiffer(UserError):
     """A run's processes have different flags, models or data."""
 
 
+def require_seen(checkpoint: Path) -> None:
+    """Raises: OutputNotShared where only process 0, which has chosen it, sees a checkpoint."""
+    if not checkpoint.is_dir():
+        raise _not_shared(str(checkpoint))
+
+
 def require_one_run(arguments: TrainingArguments, identity: dict[str, Any], checkpoint: Path | None) -> None:
     """Compare this process with process 0, before the long work.
 
@@ -35,10 +41,7 @@ def require_one_run(arguments: TrainingArguments, identity: dict[str, Any], chec
     if count() == 1:
         return
     if first_here(Path(arguments.output_dir)):
-        raise OutputNotShared(
-            f"process {rank()} does not see in --output_dir {arguments.output_dir} what process 0 writes there: each "
-            "machine has such a folder of its own. Give one that all of them see: on NFS, say"
-        )
+        raise _not_shared(f"what process 0 writes to --output_dir {arguments.output_dir}")
     flags = {f"--{name}": value for name, value in arguments.resolved().items() if name not in OF_THE_MACHINE}
     mine = json.loads(json.dumps(flags | identity | {"checkpoint": checkpoint and checkpoint.name}))
     wanted = gather("run", mine)[0]
@@ -52,3 +55,10 @@ def require_one_run(arguments: TrainingArguments, identity: dict[str, Any], chec
             f"process {rank()} would not train what process 0 trains: {'; '.join(differing)}. Give all of them the "
             "same flags, model and data"
         )
+
+
+def _not_shared(what: str) -> OutputNotShared:
+    return OutputNotShared(
+        f"process {rank()} does not see {what}: each machine has such a folder of its own. Give one that all of them "
+        "see: on NFS, say"
+    )

@@ -40,7 +40,7 @@ from training.export import NAME as EXPORTED
 from training.hub_push import HubPush, open_hub
 from training.identity import identity_of
 from training.metrics import bytes_of_tokens
-from training.one_run import require_one_run
+from training.one_run import require_one_run, require_seen
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.publication import PUBLISHED
 from training.store import Store
@@ -117,6 +117,8 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
             store.fetch(output_dir)
     if arguments.resume_from_checkpoint:
         checkpoint = find_checkpoint(output_dir, arguments.resume_from_checkpoint)
+        if checkpoint is not None:
+            require_seen(checkpoint)
     placement = _placement(arguments, config)
     global_batch, microbatches = _global_batch(arguments, placement.num_shards, checkpoint)
     supplies = {

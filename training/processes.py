@@ -80,14 +80,14 @@ def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
 
 def is_primary() -> bool:
     """Whether this is the process that prints, and that writes what all have one of. True where there is only one."""
-    import jax
-
-    return count() == 1 or jax.process_index() == 0
+    return rank() == 0
 
 
 def rank() -> int:
-    """This process's number, from 0, as its environment tells it; a TPU pod's devices may count in another order."""
-    return int(coordination().process_id)
+    """This process's number, from 0: that of its devices, which on a TPU pod need not be JAX_PROCESS_ID's."""
+    import jax
+
+    return int(jax.process_index()) if count() > 1 else 0
 
 
 def count() -> int:
@@ -96,9 +96,10 @@ def count() -> int:
 
 
 def coordination() -> Any:
-    """Rank, number of processes and, where there are several, the client of jax's coordination service.
+    """Number of processes and, where there are several, the client of jax's coordination service.
 
-    The service lives in process 0 and works whatever the devices do. jax offers it under no public name.
+    The service lives in the process whose `process_id` here is 0, and works whatever the devices do. jax offers it
+    under no public name.
     """
     from jax._src.distributed import global_state
 

@@ -25,7 +25,8 @@ MESH = ("--placement=mesh", "--mesh=fsdp=2,tensor=2")
 def small(tokenizer_dir, tmp_path_factory):
     """A config whose widths four devices can cut."""
     folder = tmp_path_factory.mktemp("config")
-    sizes = {"hidden_size": 24, "num_heads": 4, "intermediate_size": 52, "max_position_embeddings": 193}
+    sizes = {"hidden_size": 24, "num_heads": 4, "intermediate_size": 52, "max_position_embeddings": 193,
+             "num_layers": 2, "attention_types": [[["global", "local"], 1]]}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(TINY | sizes))
     return [
         "--config_name", folder / "config.json", "--tokenizer_name", tokenizer_dir, "--do_train", "--do_eval",
@@ -65,8 +66,9 @@ def assert_one_run(ranks, count, folder, wanted):
     found = losses(folder)
     assert found == pytest.approx(losses(wanted), rel=1e-5)
     names = {path.name for path in folder.iterdir()}
-    logs = {f"tokenize-{split}-{rank}.log" for split in ("train", "validation") for rank in range(1, count)}
-    assert names - {path.name for path in wanted.iterdir()} <= logs
+    logs = {name for name in names if name.startswith("tokenize-")}
+    assert names - logs == {path.name for path in wanted.iterdir() if not path.name.startswith("tokenize-")}
+    assert len(logs) <= 2 * count
     for name in (path.name for path in checkpoints_in(wanted)):
         assert {path.name for path in (folder / name).iterdir()} == {path.name for path in (wanted / name).iterdir()}
     for rank in range(count):
@@ -215,7 +217,7 @@ def test_signals_at_any_moment_leave_whole_checkpoints_and_the_same_end(streamin
         lambda ranks: (out / ".ckpt-4.partial").exists(),
         lambda ranks: "eval: " in ranks.said(0),
         lambda ranks: (out / ".ckpt-12.partial").exists(),
-        lambda ranks: (out / "ckpt-12").exists(),
+        lambda ranks: "estimated memory" in ranks.said(0),  # nothing is left but to publish
     ]
     for number, moment in enumerate(moments):
         ranks = start_ranks(
@@ -263,7 +265,9 @@ def test_an_output_folder_of_each_machine_is_refused_by_all_before_the_long_work
     ranks = start_ranks(tmp_path / "said", 2, *streaming, "--output_dir", tmp_path / "out-{rank}", devices=4)
     assert ranks.ends() == [2, 2]
     for rank, before in ((0, "process 1 of 2: "), (1, "")):
-        assert f"{before}error: process 1 does not see in --output_dir {tmp_path / 'out-1'}" in ranks.told(rank)
+        assert f"{before}error: process 1 does not see what process 0 writes to --output_dir {tmp_path}" in ranks.told(
+            rank
+        )
     assert not list((tmp_path / "out-0").iterdir()) and not list((tmp_path / "out-1").glob("*.*"))
 
 
