@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
 
 from peers import GPT_NEO_1_3B, GPT_NEO_125M, PeerProcess, keep_scratch_memory, peak_host_bytes, serve
 
@@ -72,7 +73,21 @@ def flops(model: str, length: int) -> float:
 
 
 def ours(options: argparse.Namespace) -> None:
-    """The trainer's own step, on one device."""
+    import jax
+
+    from training.peak import peak_flops
+
+    take = our_step(options.model, options.rows, options.length)
+
+    def peak_bytes() -> float:
+        stats = jax.local_devices()[0].memory_stats()
+        return stats["peak_bytes_in_use"] if stats else peak_host_bytes()
+
+    serve(take, peak_bytes, peak=peak_flops(jax.local_devices()))
+
+
+def our_step(model: str, rows: int, length: int) -> Callable[[], float]:
+    """The trainer's own step on one device, again and again on one batch; returns its loss."""
     import jax
     import numpy as np
     import optax
@@ -81,12 +96,11 @@ def ours(options: argparse.Namespace) -> None:
     from modeling.execution import choose
     from training.arguments import StreamingArguments
     from training.optimizer import make_optimizer
-    from training.peak import peak_flops
     from training.placement import DataParallel, bind
     from training.step import initial_state, train_step
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # as training.start does
-    config = config_from_hf(MODELS[options.model])
+    config = config_from_hf(MODELS[model])
     asked = StreamingArguments(output_dir="o", model_name_or_path="m", weight_decay=0.1, adam_beta2=0.95)
     schedule = optax.constant_schedule(1e-4)
     optimizer, placement = make_optimizer(asked, schedule, config), DataParallel()
@@ -95,10 +109,10 @@ def ours(options: argparse.Namespace) -> None:
         how=choose(config, "bfloat16"), max_grad_norm=asked.max_grad_norm,
     )  # fmt: skip
     state = placement.make(lambda: initial_state(init_params(config, 0), optimizer))
-    tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1)).astype(np.int32)
+    tokens = np.random.default_rng(0).integers(0, 50257, (rows, length + 1)).astype(np.int32)
     batch = placement.put(
-        {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "rows": np.arange(options.rows, dtype=np.int32),
-         "loss_weights": np.ones((options.rows, options.length), np.float32)}, 1,
+        {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "rows": np.arange(rows, dtype=np.int32),
+         "loss_weights": np.ones((rows, length), np.float32)}, 1,
     )  # fmt: skip
     compiled = placement.compile_step(step, state, batch)
 
@@ -107,11 +121,7 @@ def ours(options: argparse.Namespace) -> None:
         state, metrics = compiled(state, batch)
         return float(metrics["loss"])
 
-    def peak_bytes() -> float:
-        stats = jax.local_devices()[0].memory_stats()
-        return stats["peak_bytes_in_use"] if stats else peak_host_bytes()
-
-    serve(take, peak_bytes, peak=peak_flops(jax.local_devices()))
+    return take
 
 
 def theirs(options: argparse.Namespace) -> None:

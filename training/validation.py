@@ -48,8 +48,9 @@ def validator(
                 return None
         loss, weight = (math.fsum(float(x) for x in part) for part in zip(*sums))
         found = loss_metrics(loss, weight, num_bytes)
+        taken = time.monotonic() - started
         say(f"eval: loss {found['loss']:.4f}, perplexity {found['perplexity']:.2f}, {weight:.0f} tokens, "
-            f"{duration(time.monotonic() - started)}")  # fmt: skip
-        return found | {"eval_tokens": weight}
+            f"{duration(taken)}")  # fmt: skip
+        return found | {"eval_tokens": weight, "eval_seconds": taken}
 
     return evaluate
