@@ -246,7 +246,8 @@ def test_a_useless_batch_is_skipped_and_counted(config, params, batch, kind):
 def test_evaluation_sums_over_devices(config, params, batch):
     placement = DataParallel()
     mapped = placement.map_eval(bind(eval_step, placement, config=config, how=Execution()))
-    (loss, weight), _ = mapped(params, placement.put(batch))
+    (loss, weight), flags = mapped(params, placement.put(batch) | {"flags": placement.flag(True)})
+    assert int(flags) == placement.num_shards
     losses = modeling.token_losses(config, params, batch["tokens"], batch["targets"])
     assert float(loss) == pytest.approx(float(jnp.sum(losses * batch["loss_weights"])), rel=1e-5)
     assert float(weight) == pytest.approx(batch["loss_weights"].sum(), rel=1e-6)

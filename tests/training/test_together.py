@@ -69,6 +69,8 @@ def assert_one_run(ranks, count, folder, wanted):
     logs = {name for name in names if name.startswith("tokenize-")}
     assert names - logs == {path.name for path in wanted.iterdir() if not path.name.startswith("tokenize-")}
     assert len(logs) <= 2 * count
+    events = [len(list((one / "tensorboard").glob("events.out.tfevents.*"))) for one in (folder, wanted)]
+    assert events[0] == events[1]
     for name in (path.name for path in checkpoints_in(wanted)):
         assert {path.name for path in (folder / name).iterdir()} == {path.name for path in (wanted / name).iterdir()}
     for rank in range(count):
@@ -96,7 +98,6 @@ def test_two_processes_are_one_run(streaming, one_process, start_ranks, tmp_path
     )  # fmt: skip
     ranks.succeed()
     assert_one_run(ranks, 2, tmp_path / "out", one_process)
-    assert len(list((tmp_path / "out" / "tensorboard").glob("events.out.tfevents.*"))) == 1
 
 
 @pytest.mark.long
@@ -106,8 +107,8 @@ def test_any_processes_and_placement_are_one_run(count, words, streaming, one_pr
     whole = one_process
     if words:
         whole = tmp_path / "whole"
-        succeed(*streaming, *words, "--output_dir", whole, XLA_FLAGS=four_devices())
-    shared = ("--token_cache_dir", tmp_path / "cache", "--overwrite_cache")
+        succeed(*streaming, *words, "--output_dir", whole, "--report_to=tensorboard", XLA_FLAGS=four_devices())
+    shared = ("--token_cache_dir", tmp_path / "cache", "--overwrite_cache", "--report_to=tensorboard")
     ranks = start_ranks(
         tmp_path / "ranks", count, *streaming, *words, *shared, "--output_dir", tmp_path / "out", devices=4
     )
@@ -284,3 +285,14 @@ def test_processes_that_would_not_train_the_same_are_refused(streaming, corpus, 
         ranks = start_ranks(tmp_path / "said", 2, *streaming, *words, "--output_dir", tmp_path / "out", devices=4)
         assert ranks.ends() == [2, 2]
         assert wanted in ranks.told(0) and wanted in ranks.told(1) and "Traceback" not in ranks.told(0)
+
+
+@pytest.mark.long
+def test_a_checkpoint_that_only_process_0_sees_is_refused(streaming, one_process, start_ranks, tmp_path):
+    shutil.copytree(one_process, tmp_path / "out-0")
+    words = ("--output_dir", tmp_path / "out-{rank}", "--resume_from_checkpoint=auto")
+    ranks = start_ranks(tmp_path / "said", 2, *streaming, *words, devices=4)
+    assert ranks.ends() == [2, 2]
+    for rank in (0, 1):
+        assert f"error: process 1 does not see {tmp_path / 'out-1' / 'ckpt-12'}: each machine" in ranks.told(rank)
+    assert not (tmp_path / "out-1").exists()
