@@ -20,7 +20,7 @@ from training.together import together
 from training.trackers import open_trackers
 
 
-def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], Judge]) -> None:
+def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], Judge] | None = None) -> None:
     """Do what a training command was told, and print where the result lies.
 
     `judge_of` makes what scores checkpoints for --eval_pass_at_k.
@@ -32,7 +32,7 @@ def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], 
         if arguments.dry_run:
             dry_run(arguments)
             return
-        judge = judge_of(arguments) if arguments.eval_pass_at_k and is_primary() else None
+        judge = judge_of(arguments) if judge_of and arguments.eval_pass_at_k and is_primary() else None
         run = prepare(arguments, arguments.schedule())
         trackers = open_trackers(arguments, step_of(run.checkpoint) if run.checkpoint else 0)
         max_steps, saves = arguments.duration(run.global_batch, run.supplies["train"].num_blocks)
