@@ -8,7 +8,7 @@ from typing import Any
 
 from interface.errors import UserError
 from training.arguments import TrainingArguments
-from training.processes import count, first_here, gather, rank
+from training.processes import barrier, count, first_here, gather, rank
 
 # flags whose values may differ between the machines of a run: what they name is compared, or concerns nobody else
 OF_THE_MACHINE = {
@@ -55,6 +55,7 @@ def require_one_run(arguments: TrainingArguments, identity: dict[str, Any], chec
             f"process {rank()} would not train what process 0 trains: {'; '.join(differing)}. Give all of them the "
             "same flags, model and data"
         )
+    barrier("compared")  # nobody writes before all have agreed
 
 
 def _not_shared(what: str) -> OutputNotShared:

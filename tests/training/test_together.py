@@ -285,6 +285,7 @@ def test_processes_that_would_not_train_the_same_are_refused(streaming, corpus, 
         ranks = start_ranks(tmp_path / "said", 2, *streaming, *words, "--output_dir", tmp_path / "out", devices=4)
         assert ranks.ends() == [2, 2]
         assert wanted in ranks.told(0) and wanted in ranks.told(1) and "Traceback" not in ranks.told(0)
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.long
