@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from training.processes import WAIT_SECONDS, barrier, coordination, count, rank
+from training.processes import WAIT_SECONDS, barrier, coordination, count
 
 FAREWELL_SECONDS = 5  # for all to have heard
 EXIT_SECONDS = 1  # and for the last of them to be gone: without the service jax would abort it
@@ -28,7 +28,7 @@ class Notices:
 
     def __init__(self, asked: Callable[[str], None]) -> None:
         self._client = coordination().client
-        self._serves = coordination().process_id == 0  # the others must hear before this process leaves
+        self._number = int(coordination().process_id)  # known before there are devices; 0 has the service
         self._asked = asked
         self._ending = threading.Lock()  # taken once and never let go: who comes second waits for the exit
         self._next = 0  # the number of the notice that is listened for
@@ -37,23 +37,23 @@ class Notices:
 
     def stop(self, why: str) -> None:
         """Tell the others that this process was asked to stop."""
-        self._tell("stop", words=f"process {rank()} of {count()}: {why}")
+        self._tell("stop", words=f"process {self._number} of {count()}: {why}")
 
     def end(self, status: int, why: str) -> NoReturn:
         """End this process, and with it all the others, with the same status."""
         self._ending.acquire()
-        self._tell("end", status=status, words=f"process {rank()} of {count()}: {why}")
+        self._tell("end", status=status, words=f"process {self._number} of {count()}: {why}")
         self._leave(status)
 
     def close(self) -> None:
         """Wait until all are here, then listen no more."""
         barrier("end")
-        if self._serves:
+        if self._number == 0:
             self._tell("over")
         self._thread.join()
 
     def _tell(self, kind: str, **more: Any) -> None:
-        text = json.dumps({"kind": kind, "rank": rank(), **more})
+        text = json.dumps({"kind": kind, "from": self._number, **more})
         number = self._next
         while True:
             try:
@@ -73,7 +73,7 @@ class Notices:
             self._next += 1
             if notice["kind"] == "over":
                 return
-            if notice["rank"] == rank():
+            if notice["from"] == self._number:
                 continue
             if notice["kind"] == "stop":
                 self._asked(notice["words"])
@@ -84,11 +84,11 @@ class Notices:
     def _leave(self, status: int) -> NoReturn:
         """Exit at once: a usual exit would wait for threads, and jax's for the other processes."""
         with suppress(RuntimeError):
-            self._client.key_value_set(f"left/{rank()}", "")
+            self._client.key_value_set(f"left/{self._number}", "")
             deadline = time.monotonic() + FAREWELL_SECONDS
-            for other in set(range(count())) - {rank()} if self._serves else ():
+            for other in range(1, count()) if self._number == 0 else ():
                 left = max(deadline - time.monotonic(), 0.001)
                 self._client.blocking_key_value_get(f"left/{other}", int(left * 1000))
-            if self._serves:
+            if self._number == 0:
                 time.sleep(EXIT_SECONDS)
         os._exit(status)

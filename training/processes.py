@@ -40,15 +40,15 @@ def expected_processes(environment: Mapping[str, str]) -> int:
     return len([name for name in environment.get("TPU_WORKER_HOSTNAMES", "").split(",") if name]) or 1
 
 
-def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
-    """Join the run's other processes, where there are any; returns what to print of this one's rank.
+def join(timeout_seconds: int = TIMEOUT_SECONDS) -> None:
+    """Join the run's other processes, where there are any; asks for no devices.
 
     Raises: JoinFailed where the coordinator is not reached in time, or they are not as many as expected. Where others
     than the coordinator stay away, jax aborts the process.
     """
     expected = expected_processes(os.environ)
     if expected == 1:
-        return None
+        return
     import jax
 
     given: dict[str, Any] = {}
@@ -70,12 +70,18 @@ def join(timeout_seconds: int = TIMEOUT_SECONDS) -> str | None:
             f"this process could not join the {expected} of the run ({str(error).splitlines()[0]}); start all of them "
             "with the same coordinator address, reachable from each, and look at the logs of the others"
         ) from error
-    if jax.process_count() != expected:
+    if count() != expected:
         raise JoinFailed(
-            f"{jax.process_count()} processes came together, and the environment speaks of {expected}; start as many "
+            f"{count()} processes came together, and the environment speaks of {expected}; start as many "
             "as it says, or correct it"
         )
-    return f"process {rank()} of {expected}: {jax.local_device_count()} of {jax.device_count()} devices"
+
+
+def introduction() -> str:
+    """What to print of this process's rank and devices."""
+    import jax
+
+    return f"process {rank()} of {count()}: {jax.local_device_count()} of {jax.device_count()} devices"
 
 
 def is_primary() -> bool:

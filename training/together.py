@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from interface.errors import Stopped, last_words
 from interface.progress import be_silent
 from training.notices import Notices
-from training.processes import is_primary, join
+from training.processes import count, introduction, is_primary, join
 from training.stopping import Stopping
 
 
@@ -22,15 +22,15 @@ def together() -> Iterator[Stopping]:
     of them at once.  Raises: JoinFailed.
     """
     with Stopping() as stopping:
-        joined = join()
-        if joined is None:
+        join()
+        if count() == 1:
             yield stopping
             return
-        print(joined, flush=True)
-        if not is_primary():
-            be_silent()
         notices = stopping.notices = Notices(stopping.ask)
         try:
+            print(introduction(), flush=True)
+            if not is_primary():
+                be_silent()
             yield stopping
         except Stopped:  # all of them, at the same step
             notices.close()
