@@ -85,7 +85,8 @@ print(pickle.dumps(gathered).hex())
 """
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [2, 4])
 def test_what_processes_write_together_is_what_one_writes(processes, tmp_path):
     """pmap, and a mesh of which no process holds the whole: read back by the same processes, and by one alone."""
     address = f"127.0.0.1:{free_port()}"

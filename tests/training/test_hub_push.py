@@ -244,6 +244,7 @@ def test_a_run_goes_on_from_the_hub_to_the_same_repository_and_a_last_push_that_
     assert weights == (out / "model.safetensors").read_bytes()
 
 
+@pytest.mark.long
 def test_a_stopped_run_does_not_wait_for_the_hub(flags, tmp_path):
     """SIGTERM while a push hangs: the checkpoint is saved, the run ends, and what it says to do works."""
     with serve({}) as hub:

@@ -83,7 +83,8 @@ def test_a_process_that_cannot_join_says_so(monkeypatch):
         join(1)
 
 
-@pytest.mark.parametrize("processes", [2, *(pytest.param(count, marks=pytest.mark.long) for count in (1, 4))])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2, 4])
 def test_a_step_of_several_processes_is_the_step_of_one(processes, start_ranks, tmp_path):
     """Law 2: four devices in all; pmap, and a mesh whose every axis crosses processes, against the plain gradient."""
     hf = {**TINY, **SIZES}
