@@ -45,7 +45,13 @@ def main() -> None:
         cold, _ = run(folder / "cold", [*command, "--max_steps=1", "--logging_steps=1"])
         warm, _ = run(folder / "warm", [*command, "--max_steps=1", "--logging_steps=1"])
         n = options.steps
-        words = [f"--max_steps={4 * n}", f"--logging_steps={n}", f"--save_steps={2 * n}", "--do_eval", "--save_optimizer"]
+        words = [
+            f"--max_steps={4 * n}",
+            f"--logging_steps={n}",
+            f"--save_steps={2 * n}",
+            "--do_eval",
+            "--save_optimizer",
+        ]
         _, rows = run(folder / "whole", [*command, *words, f"--max_eval_samples={EVAL_BLOCKS}"])
     bare = our_step("125M", options.rows, options.length)
     bare()
