@@ -64,20 +64,24 @@ def sys_path_of_packages() -> list[str]:
     return sorted({os.path.realpath(path) for path in site.getsitepackages(prefixes)})
 
 
-def zygote_command(warm: Sequence[str], *, unsafe: bool) -> tuple[list[str], dict[str, str], dict[str, str]]:
+def zygote_command(
+    warm: Sequence[str], *, unsafe: bool, hash_seed: int = 0
+) -> tuple[list[str], dict[str, str], dict[str, str]]:
     """The zygote's command, its environment, and the folders to bind before it (see launch.py), where there are any."""
+    environment = ENVIRONMENT | {"PYTHONHASHSEED": str(hash_seed)}
     if unsafe:
-        return python_command(False, str(INSIDE), warm), ENVIRONMENT, {}
+        return python_command(False, str(INSIDE), warm), environment, {}
     sources = interpreter_folders() | {"/sandbox/inside": str(INSIDE)}
     binds: dict[str, str] = {}
     if os.geteuid() == 0:
         staged = {target: f"{STAGE}/{number}" for number, target in enumerate(sources)}
         binds = {staged[target]: source for target, source in sources.items()}
         sources = staged
-    return bubblewrap_command(sources) + python_command(True, "/sandbox/inside", warm), {}, binds
+    words = bubblewrap_command(sources, environment) + python_command(True, "/sandbox/inside", warm)
+    return words, {}, binds
 
 
-def bubblewrap_command(sources: dict[str, str]) -> list[str]:
+def bubblewrap_command(sources: dict[str, str], environment: dict[str, str]) -> list[str]:
     """bubblewrap up to the command: `sources` maps folders of the sandbox to where they are now, all read-only."""
     words = [find_bubblewrap(), "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"]
     words += ["--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "sandbox"]
@@ -96,7 +100,7 @@ def bubblewrap_command(sources: dict[str, str]) -> list[str]:
     for device in DEVICES:
         words += ["--dev-bind", device, device]
     words += ["--dir", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
-    for name, value in ENVIRONMENT.items():
+    for name, value in environment.items():
         words += ["--setenv", name, value]
     return [*words, "--"]
 

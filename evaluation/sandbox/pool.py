@@ -36,7 +36,7 @@ GRACE_SECONDS = 20.0  # beyond its limit, after which a worker counts as dead
 class _Worker:
     """A worker's process, as the pool sees it."""
 
-    def __init__(self, warm: Sequence[str], unsafe: bool) -> None:
+    def __init__(self, warm: Sequence[str], unsafe: bool, hash_seed: int) -> None:
         self.socket, theirs = socket.socketpair()
         self.job: Job | None = None
         self.attempt = 0
@@ -45,7 +45,7 @@ class _Worker:
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen(words, pass_fds=(theirs.fileno(),), env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
-        write_frame(self.socket, encode(zygote_command(warm, unsafe=unsafe)))
+        write_frame(self.socket, encode(zygote_command(warm, unsafe=unsafe, hash_seed=hash_seed)))
 
     def wait_ready(self) -> None:
         kind, text = decode(read_frame(self.socket) or encode(("fault", "a worker ended as it started")))
@@ -72,13 +72,16 @@ class Sandbox:
     """A context of workers; `judge` streams jobs through them.
 
     There is no mode: `reference` is what a judge does that calls `session.check_in_process`. `warm` names modules that
-    programs find imported (numpy, say: 0.1 s each otherwise). With `unsafe` there are no namespaces, only processes
-    with limits, and no self-test: for programs that you trust. Raises SandboxUnavailable, IsolationIneffective.
+    programs find imported (numpy, say: 0.1 s each otherwise); `hash_seed` decides the order of their sets. With
+    `unsafe` there are no namespaces, only processes with limits, and no self-test: for programs that you trust.
+    Raises SandboxUnavailable, IsolationIneffective.
     """
 
-    def __init__(self, workers: int | None = None, *, warm: Sequence[str] = (), unsafe: bool = False) -> None:
+    def __init__(
+        self, workers: int | None = None, *, warm: Sequence[str] = (), unsafe: bool = False, hash_seed: int = 0
+    ) -> None:
         self.num_workers = workers or len(os.sched_getaffinity(0))
-        self.warm, self.unsafe = tuple(warm), unsafe
+        self.warm, self.unsafe, self.hash_seed = tuple(warm), unsafe, hash_seed
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Sandbox:
@@ -88,7 +91,7 @@ class Sandbox:
                 file=sys.stderr,
             )
         try:
-            self._workers = [_Worker(self.warm, self.unsafe) for _ in range(self.num_workers)]
+            self._workers = [_Worker(self.warm, self.unsafe, self.hash_seed) for _ in range(self.num_workers)]
             for worker in self._workers:
                 worker.wait_ready()
             if not self.unsafe:
@@ -183,7 +186,7 @@ class Sandbox:
         worker = self._workers[place]
         job, attempt = worker.job, worker.attempt
         worker.close()
-        self._workers[place] = replacement = _Worker(self.warm, self.unsafe)
+        self._workers[place] = replacement = _Worker(self.warm, self.unsafe, self.hash_seed)
         replacement.wait_ready()
         assert job is not None
         if attempt == ATTEMPTS:
