@@ -4,6 +4,7 @@ python -m evaluation run --benchmark humaneval --model DIR_OR_ID --num_samples 2
 python -m evaluation score --benchmark humaneval --samples samples.jsonl
 python -m evaluation report OUT OTHER_OUT
 python -m evaluation retell --benchmark humaneval --model CODEX_D --writer CODEX_S --output_dir OUT
+python -m evaluation functions --data_dir CORPUS --output_dir PAIRS
 python -m evaluation bits_per_byte --models BASE TUNED --data_dir CORPUS
 """
 
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.commands import MakeReport, Retell, Run, Score
+from evaluation.commands import Functions, MakeReport, Retell, Run, Score
 from interface.choices import Precision
 from interface.errors import UserError, run
 from interface.files import resolve, write_json
@@ -147,6 +148,18 @@ def retell(command: Retell) -> None:
     print(f"wrote the docstrings, the code and the scores to {output_dir}")
 
 
+def functions(command: Functions) -> None:
+    from evaluation.function_set import PROBLEMS, YIELD, build, table
+    from evaluation.function_tests import Demands
+    from interface.files import lock
+
+    output_dir = resolve(command.output_dir)
+    lock(output_dir)  # until the command ends
+    demands = Demands(command.min_examples, command.mutants, command.timeout, command.seed)
+    print(table(build(resolve(command.data_dir), output_dir, demands, command.workers)))
+    print(f"wrote the functions to {output_dir}, {PROBLEMS} of the test split and {YIELD} beside them")
+
+
 def report(command: MakeReport) -> None:
     write_page([resolve(folder) for folder in command.results], resolve(command.output))
 
@@ -168,6 +181,7 @@ def main() -> None:
             "run": (Run, "Sample a benchmark's tasks, judge what the model wrote, report."),
             "score": (Score, "Judge a sample file, anybody's."),
             "retell": (Retell, "Grade docstrings by the code that a model writes from them (Codex-D)."),
+            "functions": (Functions, "The documented functions of a corpus that can be tested (Codex-S, Codex-D)."),
             "report": (MakeReport, "Write a page over one or several scored sample files."),
             "bits_per_byte": (BitsPerByte, "Bits per byte of models on a held-out split."),
         },
@@ -175,7 +189,8 @@ def main() -> None:
         prog="python -m evaluation",
     )
     commands: dict[str, Callable[[Any], None]] = {
-        "run": run_benchmark, "score": score, "retell": retell, "report": report, "bits_per_byte": count_bits,
+        "run": run_benchmark, "score": score, "retell": retell, "functions": functions, "report": report,
+        "bits_per_byte": count_bits,
     }  # fmt: skip
     commands[name](command)
 

@@ -1,4 +1,4 @@
-"""Commands: what run, score and report are told, as flags."""
+"""Commands: what run, score, report, retell and functions are told, as flags."""
 
 from __future__ import annotations
 
@@ -101,6 +101,25 @@ class Retell:
     num_tasks: int | None = flag(None, "only the first so many functions")
     max_new_tokens: int = flag(256, "tokens of a docstring, and of a body")
     dtype: Precision = flag("bfloat16", "precision of matrix operands")
+
+
+@dataclass(frozen=True)
+class Functions:
+    data_dir: str = required("corpus folder; of its files in Python the functions are taken")
+    output_dir: str = required("folder for the functions, split as the corpus is; the same command goes on in it")
+    min_examples: int = flag(3, "different input-output pairs that a function must have")
+    mutants: int = flag(6, "changed bodies to try on a function's tests, of which at least half must fail")
+    timeout: float = flag(1.0, "seconds that one call may take, and all tests of a function together")
+    workers: int | None = flag(None, "programs run side by side; default: one for each core")
+    seed: int = flag(0, "seed of guessed inputs and of mutants")
+
+    def __post_init__(self) -> None:
+        for name, least in (("min_examples", 2), ("mutants", 1), ("workers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserError(f"--{name} is {value}; wanted at least {least}")
+        if not 0 < self.timeout < 1000:
+            raise UserError(f"--timeout is {self.timeout}; wanted more than 0 and below 1000")
 
 
 @dataclass(frozen=True)
