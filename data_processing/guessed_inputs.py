@@ -34,7 +34,8 @@ POOLS: dict[str, tuple[Any, ...]] = {
 TYPES = {"int": int, "float": float, "str": str, "ints": list, "strs": list, "floats": list, "bool": bool,
          "dict": dict, "matrix": list, "pairs": list, "intervals": tuple, "bytes": bytes, "set": set}  # fmt: skip
 COMMON = ("str", "int", "ints", "strs", "float", "dict", "matrix", "bytes", "pairs", "intervals", "set", "bool")
-# A parameter's name, whole or after its last underscore, and the kinds that go with it.
+# A parameter's name, whole, one of FIRST before its first underscore, or after its last one, and the kinds for it.
+FIRST = ("num", "n", "is", "has", "max", "min")
 NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"n|k|i|j|m|num|count|size|length|len|width|height|index|idx|pos|start|stop|end|step|limit|depth|year|month|day"
      r"|base|digits|level|indent|port|code|bits|seconds|minutes|hours|amount|degree|max|min|total|age|number",
@@ -48,12 +49,13 @@ NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
      r"|scores|weights|points|args|population|result|results", ("ints", "strs", "floats", "str")),
     (r"words|lines|names|strings|tokens|strs|keys|parts|paths|fields|columns|labels|texts", ("strs", "ints")),
     (r"d|dict|mapping|dic|counts|table|config|options|params|kwargs|graph|obj|map", ("dict", "ints")),
-    (r"flag|verbose|reverse|ascending|strict|ignore|case|enabled|inclusive", ("bool",)),
+    (r"is|has|flag|verbose|reverse|ascending|strict|ignore|case|enabled|inclusive", ("bool",)),
     (r"matrix|grid|rows|board|mat|table|image|lists", ("matrix", "ints")),
     (r"pair|pairs|tuples|edges|intervals|point", ("pairs", "intervals")),
     (r"bytes|buf|buffer|blob|raw", ("bytes", "str")),
 )  # fmt: skip
 MAX_GROUPS, GROUP_SIZE = 48, 12
+MOST_CONSTANTS = 8
 _MOST_KINDS = {1: 12, 2: 8, 3: 5, 4: 4}  # of a parameter, by the number of parameters
 _FEWEST_KINDS = 3
 _INNER = {"int": "ints", "str": "strs", "float": "floats", "bool": "ints", "ints": "matrix", "floats": "matrix",
@@ -78,7 +80,7 @@ def guess_inputs(function: ast.FunctionDef, seed: str) -> list[list[Call]]:
         chosen = [pools[names[rank]] for names, rank in zip(kinds, ranks)]
         calls = []
         for number, values in enumerate(_rows(chosen, draw)):
-            full = number % 2 == 0 or not defaults
+            full = number % 4 != 3 or not defaults
             arguments = values[: len(places)] if full else values[:needed]
             named = {
                 one.arg: value
@@ -91,15 +93,15 @@ def guess_inputs(function: ast.FunctionDef, seed: str) -> list[list[Call]]:
 
 
 def _rows(pools: list[tuple[Any, ...]], draw: random.Random) -> list[list[Any]]:
-    """A row of values for each call: each pool shuffled, and again when it is used up."""
+    """A row of values for each call: each pool shuffled, and again when it is used up; of one pool each value once."""
+    size = len(pools[0]) if len(pools) == 1 else GROUP_SIZE
     columns = []
     for pool in pools:
         column: list[Any] = []
-        while len(column) < GROUP_SIZE:
+        while len(column) < size:
             column += draw.sample(pool, len(pool))
-        columns.append(column[:GROUP_SIZE])
-    size = min(GROUP_SIZE, len(pools[0])) if len(pools) == 1 else GROUP_SIZE
-    return [list(row) for row in zip(*columns)][:size]
+        columns.append(column[:size])
+    return [list(row) for row in zip(*columns)]
 
 
 def _kinds(parameter: ast.arg, default: ast.expr | None, function: ast.FunctionDef) -> list[str]:
@@ -108,7 +110,8 @@ def _kinds(parameter: ast.arg, default: ast.expr | None, function: ast.FunctionD
     if said:
         return said
     found = [*_default_kinds(default), *_used_kinds(parameter.arg, function)]
-    words = (parameter.arg.lower(), parameter.arg.lower().rpartition("_")[2])
+    name = parameter.arg.lower()
+    words = (name, *(word for word in FIRST if name.startswith(f"{word}_")), name.rpartition("_")[2])
     found += [kind for word in words for pattern, kinds in NAMED if re.fullmatch(pattern, word) for kind in kinds]
     attributes = _attributes(parameter.arg, function)
     fitting = [kind for kind in (*found, *COMMON) if attributes <= set(dir(TYPES[kind]))]
@@ -184,14 +187,16 @@ def _attributes(name: str, function: ast.FunctionDef) -> set[str]:
 
 
 def _constants(function: ast.FunctionDef, kind: str) -> list[Any]:
-    """Short constants of a kind in the body: inputs that its branches wait for."""
+    """Short constants of a kind in the body, which its branches wait for; a text also in the middle of another."""
     if kind not in ("int", "float", "str", "bytes"):
         return []
-    found = [
+    found: list[Any] = [
         node.value
         for statement in function.body[1:]
         for node in ast.walk(statement)
         if isinstance(node, ast.Constant) and type(node.value).__name__ == kind
     ]
     short = [value for value in found if (len(value) < 40 if kind in ("str", "bytes") else abs(value) < 10_000)]
-    return [value for value in dict.fromkeys(short) if value not in POOLS[kind]][:6]
+    if kind == "str":
+        short = [text for value in short for text in (value, f"ab{value}cd")]
+    return [value for value in dict.fromkeys(short) if value not in POOLS[kind]][:MOST_CONSTANTS]

@@ -6,6 +6,7 @@ import ast
 import copy
 import random
 from collections.abc import Iterator
+from typing import Any
 
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -88,7 +89,7 @@ def _change(place: Place) -> None:
         getattr(parent, name)[number] = new
 
 
-def _other(value: object) -> object:
+def _other(value: Any) -> Any:
     if isinstance(value, bool):
         return not value
-    return value + "x" if isinstance(value, str) else value + 1  # type: ignore[operator]
+    return value + "x" if isinstance(value, str) else value + 1

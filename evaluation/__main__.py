@@ -149,14 +149,14 @@ def retell(command: Retell) -> None:
 
 
 def functions(command: Functions) -> None:
-    from evaluation.function_set import PROBLEMS, YIELD, build, table
+    from evaluation.function_set import PROBLEMS, YIELD, build_isolated, table
     from evaluation.function_tests import Demands
     from interface.files import lock
 
     output_dir = resolve(command.output_dir)
     lock(output_dir)  # until the command ends
     demands = Demands(command.min_examples, command.mutants, command.timeout, command.seed)
-    print(table(build(resolve(command.data_dir), output_dir, demands, command.workers)))
+    print(table(build_isolated(resolve(command.data_dir), output_dir, demands, command.workers)))
     print(f"wrote the functions to {output_dir}, {PROBLEMS} of the test split and {YIELD} beside them")
 
 

@@ -32,8 +32,8 @@ from evaluation.function_tests import Demands, Subject, decide
 from evaluation.sandbox import Sandbox, SandboxError
 from evaluation.score import CannotJudge
 from interface.errors import UserError
-from interface.files import append, open_atomically, write_json
-from interface.progress import Steps, say
+from interface.files import append, open_atomically, remains, write_json
+from interface.progress import Steps, duration, say
 
 DECISIONS, PROBLEMS, YIELD = "decisions", "problems.jsonl", "yield.json"
 ORDER = ("test", "validation", "train")  # of two equal functions the first is kept: held-out ones stay whole
@@ -49,10 +49,19 @@ class NothingKept(UserError):
     """No function of the train split was kept."""
 
 
-def build(data_dir: Path, output_dir: Path, demands: Demands, workers: int | None) -> dict[str, Any]:
+def build_isolated(data_dir: Path, output_dir: Path, demands: Demands, workers: int | None) -> dict[str, Any]:
+    """`build` in sandboxes of its own.  Raises: as `build`; CannotJudge."""
+    try:
+        with Sandbox(workers, hash_seed=1) as first, Sandbox(workers, hash_seed=2) as second:
+            return build(data_dir, output_dir, demands, first, second)
+    except SandboxError as error:
+        raise CannotJudge(str(error)) from error
+
+
+def build(data_dir: Path, output_dir: Path, demands: Demands, first: Sandbox, second: Sandbox) -> dict[str, Any]:
     """Decide on every function of a corpus and write the kept ones; returns the yield. The caller holds the lock.
 
-    Raises: MissingData, EmptySplit, OtherFunctions, NothingKept, CannotJudge.
+    Raises: MissingData, EmptySplit, OtherFunctions, NothingKept.
     """
     shards = []
     for split in ORDER:
@@ -61,30 +70,31 @@ def build(data_dir: Path, output_dir: Path, demands: Demands, workers: int | Non
         except EmptySplit:
             if split == "train":
                 raise
+    for path in (
+        path for folder in (output_dir, *(output_dir / split for split in SPLITS)) for path in remains(folder)
+    ):
+        path.unlink()
     steps = Steps(sum(1 for _, path, _ in shards for _ in read_from(path, Place())), label="documents", unit="file")
     seen: set[str] = set()
-    started, decided = time.monotonic(), 0
     counts = {split: Counter[str]() for split in ORDER}
+    started, decided = time.monotonic(), 0
     try:
-        with Sandbox(workers, hash_seed=1) as first, Sandbox(workers, hash_seed=2) as second:
-            for split, path, facts in shards:
-                decisions = output_dir / DECISIONS / split / path.name.replace(SUFFIX, ".jsonl")
-                how = {"shard": facts, "demands": asdict(demands), "python": platform.python_version()}
-                decided += decide_shard(path, split, decisions, how, seen, demands, first, second, steps)
-                counts[split] += write_shard(decisions, output_dir / split / path.name, seen)
-                kept, found = counts[split]["kept"], counts[split]["functions"]
-                say(f"{split}/{path.name}: {kept:,} kept of {found:,} functions of this split so far")
-    except SandboxError as error:
-        raise CannotJudge(str(error)) from error
+        for split, path, facts in shards:
+            decisions = output_dir / DECISIONS / split / path.name.replace(SUFFIX, ".jsonl")
+            how = {"shard": facts, "demands": asdict(demands), "python": platform.python_version()}
+            decided += decide_shard(path, split, decisions, how, seen, demands, first, second, steps)
+            counts[split] += write_shard(decisions, output_dir / split / path.name, seen)
+            total = counts[split]
+            say(f"{split}/{path.name}: {total['kept']:,} kept of {total['functions']:,} functions so far")
     finally:
         steps.close()
     seconds = time.monotonic() - started
+    say(f"{decided:,} functions decided on in {duration(seconds)}, {decided / seconds:.1f} a second")
     with open_atomically(output_dir / PROBLEMS) as file:
         for row in rows_of(output_dir, "test"):
             file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     found = {"splits": {split: _spelt(counts[split]) for split in SPLITS}, "demands": asdict(demands)}
     write_json(output_dir / YIELD, found)
-    say(f"{decided} functions decided on in {seconds:.0f} s, {decided / seconds:.1f} a second")
     if not counts["train"]["kept"]:
         raise NothingKept(
             f"of {counts['train']['functions']} functions in the train split of {data_dir} none was kept; "

@@ -80,11 +80,10 @@ def decide(subjects: Sequence[Subject], first: Sandbox, second: Sandbox, demands
     for outcome in second.judge(_test_jobs(subjects, pairs, sorted(stable), demands)):
         number, mutant = outcome.key
         verdicts[number][mutant] = outcome
-    for number, found in verdicts.items():
-        wrong = _survivors(found)
-        failed = sum(not outcome.passed for mutant, outcome in found.items() if mutant >= 0)
-        tried = sum(mutant >= 0 for mutant in found)
-        counts = {"tried": tried, "failed": failed}
+    for number, judged in verdicts.items():
+        wrong = _survivors(judged)
+        failed = [not outcome.passed for mutant, outcome in judged.items() if mutant >= 0]
+        counts = {"tried": len(failed), "failed": sum(failed)}
         made[number] = {"dropped": wrong} if wrong else {"row": row(subjects[number], pairs[number], counts)}
     return [made[number] for number in range(len(subjects))]
 
@@ -111,7 +110,7 @@ Labelled = tuple[Call, str, str, tuple[Any, ...]]  # a call, its arguments' text
 def _inputs(subject: Subject, demands: Demands) -> list[list[Labelled]]:
     """Groups of different calls, the document's own before the guessed ones."""
     candidate, seen = subject.candidate, subject.seen
-    found = [
+    found: list[list[tuple[Call, str, tuple[Any, ...]]]] = [
         [(call, "given", (value,)) for call, value in seen.examples.get(candidate.name, ())],
         [(call, "called", ()) for call in seen.calls.get(candidate.name, ())],
     ]
@@ -164,7 +163,7 @@ def _pairs(outcome: Outcome, inputs: list[list[Labelled]], demands: Demands) -> 
         found.append(Pair(call, arguments, value, source))
     kept = [pair for pair in found if pair.source == "given"]
     shown = {pair.value for pair in kept}
-    later = []
+    later: list[Pair] = []
     for pair in found:
         if pair.source != "given":
             (later if pair.value in shown else kept).append(pair)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from evaluation.literals import NotPlain, spell
-from evaluation.sandbox import CandidateError, CandidateGone, CandidateTimeout, Job, Limits, Session
+from evaluation.literals import TOO_LARGE, NotPlain, spell
+from evaluation.sandbox import UNSERIALIZABLE, CandidateError, CandidateGone, CandidateTimeout, Job, Limits, Session
 
 LOADS_NOT, TIMED_OUT, GONE, MEMORY = "fails to load", "timed out", "ended its process", "out of memory"
 PRINTS, RAISES, GIVEN = "prints", "raises on every input", "fails its given examples"
+KINDS = {"MemoryError": MEMORY, UNSERIALIZABLE: TOO_LARGE}  # what such an exception says
 MAX_BROKEN = 2  # calls that run out of time or end the process, after which the rest is not tried
-MAX_ERRORS = 3  # in a row, at the start of a group, after which its other calls are not tried
+MAX_ERRORS = 8  # in a row, at the start of a group, after which its other calls are not tried
 CALLS_A_JOB = 10  # time-outs that a whole job may last
 
 # {"calls": [(arguments, named, given value as a tuple of one or of none)]}
@@ -81,7 +82,7 @@ def _value(
     except CandidateGone:
         return GONE, ""
     except CandidateError as error:
-        return (MEMORY if error.kind == "MemoryError" else GIVEN if given else RAISES), ""
+        return KINDS.get(error.kind, GIVEN if given else RAISES), ""
     except NotPlain as error:
         return str(error), ""
     if session.output:

@@ -37,6 +37,7 @@ class _Worker:
     """A worker's process, as the pool sees it."""
 
     def __init__(self, warm: Sequence[str], unsafe: bool, hash_seed: int) -> None:
+        command = zygote_command(warm, unsafe=unsafe, hash_seed=hash_seed)  # where there is no bubblewrap, no process
         self.socket, theirs = socket.socketpair()
         self.job: Job | None = None
         self.attempt = 0
@@ -45,7 +46,7 @@ class _Worker:
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen(words, pass_fds=(theirs.fileno(),), env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
-        write_frame(self.socket, encode(zygote_command(warm, unsafe=unsafe, hash_seed=hash_seed)))
+        write_frame(self.socket, encode(command))
 
     def wait_ready(self) -> None:
         kind, text = decode(read_frame(self.socket) or encode(("fault", "a worker ended as it started")))
