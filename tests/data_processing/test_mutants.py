@@ -60,5 +60,5 @@ def test_a_body_without_a_place_to_change_has_no_mutant():
 
 def test_a_body_that_returns_a_literal():
     assert returning(function(SOURCE), "[float('inf'), {1}]") == (
-        "def f(a, b=2):\n    \"\"\"Do 1 < 2.\"\"\"\n    return [float('inf'), {1}]\n"
+        'def f(a, b=2):\n    """Do 1 < 2."""\n    return [float(\'inf\'), {1}]\n'
     )

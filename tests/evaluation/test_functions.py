@@ -96,7 +96,7 @@ HOSTILE = [
     (body("return n + 1", doc=">>> f(1)\n    3\n"), tracing.GIVEN),
     (body("return 1 // n", doc=">>> f(0)\n    3\n"), tracing.GIVEN),
     (body("return names[n]", parameters="names: list, n: int = 0"), function_tests.NO_MUTANT),
-    (body("if n == 77777: return n + 1", "if n == 88888: return n - 1", "return abs(n)"), function_tests.SURVIVED),
+    (body("if n > 77777: return (n * 2 + 3) // 4 - 5", "return n"), function_tests.SURVIVED),
 ]
 
 
