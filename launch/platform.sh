@@ -70,28 +70,56 @@ keep_scratch_memory() {
   export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 }
 
-start() {  # start NAME EXTRAS COMMAND...: a command in place of this shell, its output also in a log of this host
-  local name=$1 wanted=$2 log rank=${SLURM_LOCALID:-0} word
-  shift 2
-  log=${LOG_DIR:-logs/$name}/log-$(hostname)
+rank() {  # this process's number among those that train together
+  local number=${JAX_PROCESS_ID:-${SLURM_PROCID:-}}
+  if [ -z "$number" ] && [ "${JAX_NUM_PROCESSES:-1}" -gt 1 ]; then
+    number=$(curl -sf --max-time 5 -H 'Metadata-Flavor: Google' \
+      "http://${GCE_METADATA_IP:-metadata.google.internal}/computeMetadata/v1/instance/attributes/agent-worker-number") ||
+      die "$JAX_NUM_PROCESSES processes, and no number of this one; set JAX_PROCESS_ID"
+  fi
+  echo "${number:-0}"
+}
+
+log_of() {  # log_of NAME: the file that what NAME prints on this host goes to
+  local log rank=${SLURM_LOCALID:-0}
+  log=${LOG_DIR:-logs/$1}/log-$(hostname)
   [ "$rank" = 0 ] || log=$log-$rank
-  log=$log.txt
+  echo "$log.txt"
+}
+
+print_platform() {  # print_platform EXTRAS
+  local word
+  echo "# extras:${1:+ $1}"
+  for word in "${PLATFORM_VARIABLES[@]}"; do echo "export $word=${!word@Q}"; done
+}
+
+print_command() {
+  local word
+  printf '%s' "$1"
+  for word in "${@:2}"; do
+    case $word in --*) printf ' \\\n   ' ;; esac
+    printf ' %s' "$(quoted "$word")"
+  done
+  printf '\n'
+}
+
+start() {  # start NAME EXTRAS COMMAND...: a command in place of this shell, its output also in a log of this host
+  local log
+  log=$(log_of "$1")
   if [ -n "${DRY_RUN:-}" ]; then
-    echo "# extras:${wanted:+ $wanted}"
-    for word in "${PLATFORM_VARIABLES[@]}"; do echo "export $word=${!word@Q}"; done
-    printf '%s' "$1"
-    for word in "${@:2}"; do
-      case $word in --*) printf ' \\\n   ' ;; esac
-      printf ' %s' "$(quoted "$word")"
-    done
-    printf '\n'
+    print_platform "$2"
+    print_command "${@:3}"
     echo "# log: $log"
     return
   fi
-  mkdir -p "$(dirname "$log")"
+  keep_log "$log"
+  exec "${@:3}"
+}
+
+keep_log() {  # keep_log FILE: what this shell prints from now on goes there too
+  mkdir -p "$(dirname "$1")"
   # Signals are for the command: its last words still have to come through.
-  exec > >(trap '' INT TERM HUP && exec tee -a "$log") 2>&1
-  exec "$@"
+  exec > >(trap '' INT TERM HUP && exec tee -a "$1") 2>&1
 }
 
 quoted() {  # words as a shell takes them, in one line

@@ -1,11 +1,13 @@
 # shellcheck shell=bash
-# The recipes: two training commands with the values of the models that they made, each value a knob. run.sh sources this
-# file; docs/recipes.md tells what they are for.
+# What the recipes share: their knobs, the command that trains, and the steps that several have. run.sh sources this file,
+# and then each file of launch/recipes/; docs/recipes.md tells what they are for.
 
 # What a launcher hands on to other machines.
 # shellcheck disable=SC2034  # launch/tpu_vm.sh
-KNOBS=(OUTPUT_DIR CHECKPOINT_STORE MODEL DATASET_NAME DATA_DIR RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS
-  MAX_STEPS DECAY_STEPS EPOCHS LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB)
+KNOBS=(SIZE OUTPUT_DIR CHECKPOINT_STORE MODEL CONFIG TOKENIZER DATASET_NAME DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS WRITER
+  STAGES MESH RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS MAX_STEPS DECAY_STEPS EPOCHS
+  LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB
+  BENCHMARK PROBLEMS SAMPLES TEMPERATURE)
 
 place() {  # a folder that the user named from where he stands; URLs and what is empty stay as they are
   case $1 in *://* | "") printf '%s' "$1" ;; *) absolute "$1" ;; esac
@@ -19,11 +21,17 @@ remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TP
   case $(accelerator) in tpu) echo dots ;; *) echo none ;; esac
 }
 
+# ---- of one command ----------------------------------------------------------------------------------------------------
+
 recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then train
   local name=$1 script=$2 words=(--output_dir "$(place "$3")") data=$4 store kind wanted
   shift 4
   store=$(place "${CHECKPOINT_STORE:-}")
   if [ -n "$store" ]; then words+=(--checkpoint_store "$store"); fi
+  if [ -n "${RUN_DIR:-}" ]; then  # as a step of a recipe
+    together model "train" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
+    return
+  fi
   kind=$(accelerator)
   wanted=$(extras "$kind" "$store" "$data" | xargs)
   # shellcheck disable=SC2086  # words
@@ -32,76 +40,137 @@ recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then trai
   start "$name" "$wanted" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
 }
 
-code_clippy() {  # GPT-Neo 125M on code of many languages
-  local data
-  data=$(place "${DATA_DIR:-/home/shared/code_clippy_data}")
-  recipe code-clippy run_clm_streaming_flax.py "${OUTPUT_DIR:-$HOME/gpt-neo-125M-code-clippy}" "$data" \
-    --model_name_or_path "$(model "${MODEL:-flax-community/gpt-neo-125M-code-clippy}")" \
-    --dataset_name "${DATASET_NAME:-$PWD/data_processing/code_clippy.py}" \
-    --data_dir "$data" \
-    --text_column_name text \
-    --do_train --do_eval \
-    --block_size "${BLOCK_SIZE:-2048}" \
-    --per_device_train_batch_size "${BATCH:-8}" \
-    --per_device_eval_batch_size "${EVAL_BATCH:-16}" \
-    --preprocessing_num_workers "${WORKERS:-8}" \
-    --learning_rate "${LEARNING_RATE:-1e-4}" \
-    --max_steps "${MAX_STEPS:-100000}" \
-    --warmup_steps "${WARMUP_STEPS:-2500}" \
-    --decay_steps "${DECAY_STEPS:-25000}" \
-    --adam_beta1 0.9 \
-    --adam_beta2 0.95 \
-    --weight_decay 0.1 \
-    --overwrite_output_dir \
-    --remat "${REMAT:-$(remat)}" \
-    --resume_from_checkpoint auto \
-    --logging_steps "${LOGGING_STEPS:-100}" \
-    --eval_steps "${EVAL_STEPS:-500}" \
-    --push_to_hub "${PUSH_TO_HUB:-False}" \
-    --dtype bfloat16 \
-    --skip_memory_metrics True \
-    --save_steps "${SAVE_STEPS:-500}" \
-    --save_total_limit "${SAVE_LIMIT:-10}" \
-    --gradient_accumulation_steps "${ACCUMULATION:-16}" \
-    --report_to "${REPORT_TO:-wandb}" \
-    --run_name "${RUN_NAME:-125m_1e-4lr_1024bs}" \
-    --max_eval_samples "${EVAL_SAMPLES:-2000}" \
-    --save_optimizer true \
-    "$@"
+# ---- of several steps --------------------------------------------------------------------------------------------------
+
+size() {  # size NAME SIZE...: refuse any other; the first is the default
+  SIZE=${SIZE:-$2}
+  case " ${*:2} " in *" $SIZE "*) ;; *) die "SIZE is $SIZE; wanted of $1: ${*:2}" ;; esac
 }
 
-apps() {  # GPT-Neo 125M on APPS: problems as prompts, loss on the answers
-  local data more=()
-  data=$(place "${DATA_DIR:-}")
-  if [ -n "$data" ]; then more+=(--data_dir "$data"); fi
-  if [ -n "${EVAL_SAMPLES:-}" ]; then more+=(--max_eval_samples "$EVAL_SAMPLES"); fi
-  if [ -n "${SAVE_STEPS:-}" ]; then more+=(--save_strategy steps --save_steps "$SAVE_STEPS"); else more+=(--save_strategy epoch); fi
-  if [ -n "${SAVE_LIMIT:-}" ]; then more+=(--save_total_limit "$SAVE_LIMIT"); fi
+defaults() {  # defaults KNOB=VALUE...: for the knobs that are not set
+  local pair name
+  for pair in "$@"; do
+    name=${pair%%=*}
+    [ -n "${!name:-}" ] || printf -v "$name" %s "${pair#*=}"
+  done
+}
+
+# Of a model of about a million parameters, which is done in a minute or two on two cores.
+TINY=(BLOCK_SIZE=256 BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING_STEPS=20 EVAL_STEPS=100 SAVE_STEPS=50
+  SAVE_LIMIT=2 EVAL_SAMPLES=64 WORKERS=2 REPORT_TO=none)
+
+# Of the others, where the recipe itself does not say.
+PUBLISHED=(BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=2000 LOGGING_STEPS=100 EVAL_STEPS=1000
+  SAVE_STEPS=1000 SAVE_LIMIT=5 EVAL_SAMPLES=2000 WORKERS=16 REPORT_TO=wandb BENCHMARK=humaneval)
+
+wanted() {  # wanted KNOB WHAT: refuse to go on without it
+  [ -n "${!1:-}" ] || die "SIZE=$SIZE without $1; wanted $2"
+}
+
+begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe
+  local name=$1 kind extras inputs
+  shift
+  RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
+  case $RUN_DIR in *://*) die "OUTPUT_DIR is $RUN_DIR; wanted a folder. CHECKPOINT_STORE takes such an address" ;; esac
+  kind=$(accelerator)
+  extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" "${DATA_DIR:-}" "${DATA_NL:-}" "${DATA_MULTI:-}" "${DATA_MONO:-}" | xargs)
+  # shellcheck disable=SC2086  # words
+  [ -n "${DRY_RUN:-}" ] || setup $extras
+  platform "$kind"
+  RANK=$(rank)
+  if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && return; fi
+  keep_log "$(log_of "$name")"
+  mkdir -p "$RUN_DIR"
+  touch "$RUN_DIR/.started-$RANK"
+  [ "$RANK" = 0 ] || return 0
+  trap '[ $? = 0 ] || touch "$RUN_DIR/.failed"' EXIT
+  inputs="$name $SIZE ${MODEL:-} ${CONFIG:-} ${DATA_DIR:-} ${STAGES:-} ${MAX_STEPS:-} ${EPOCHS:-} $*"
+  if [ -e "$RUN_DIR/.inputs" ] && [ "$(cat "$RUN_DIR/.inputs")" != "$inputs" ]; then
+    die "$RUN_DIR holds what was made by '$(cat "$RUN_DIR/.inputs")', and this is '$inputs'; wanted the same, or another OUTPUT_DIR"
+  fi
+  printf '%s\n' "$inputs" >"$RUN_DIR/.inputs.partial"
+  mv "$RUN_DIR/.inputs.partial" "$RUN_DIR/.inputs"
+}
+
+DEVICES=()  # what stands before a training command that wants devices made of this one
+
+train_model() {  # train_model FOLDER TITLE SCRIPT FLAGS...: by the knobs, into a folder of the recipe's
+  local more=()
+  if [ -n "${CHECKPOINT_STORE:-}" ]; then more+=(--checkpoint_store "$(place "$CHECKPOINT_STORE")/$1"); fi
   if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
-  recipe apps run_clm_apps.py "${OUTPUT_DIR:-$HOME/gpt-neo-125M-apps}" "$data" \
-    --model_name_or_path "$(model "${MODEL:-EleutherAI/gpt-neo-125M}")" \
-    --dataset_name "${DATASET_NAME:-$PWD/data_processing/apps.py}" \
-    --dataset_config_name formatted \
-    --do_train --do_eval \
-    --block_size "${BLOCK_SIZE:-1024}" \
-    --per_device_train_batch_size "${BATCH:-16}" \
-    --per_device_eval_batch_size "${EVAL_BATCH:-16}" \
-    --preprocessing_num_workers "${WORKERS:-16}" \
-    --learning_rate "${LEARNING_RATE:-8e-5}" \
-    --warmup_steps "${WARMUP_STEPS:-800}" \
-    --adam_beta1 0.9 \
-    --adam_beta2 0.98 \
+  if [ -n "${MESH:-}" ]; then more+=(--placement mesh --mesh "$MESH"); fi
+  together "$1" "$2" "${DEVICES[@]}" "$PYTHON" -u "training/$3" --output_dir "$RUN_DIR/$1" "${more[@]}" \
+    --do_train --do_eval --resume_from_checkpoint auto \
+    --token_cache_dir "$RUN_DIR/tokens" \
+    --preprocessing_num_workers "$WORKERS" \
+    --block_size "$BLOCK_SIZE" \
+    --per_device_train_batch_size "$BATCH" \
+    --per_device_eval_batch_size "$EVAL_BATCH" \
+    --gradient_accumulation_steps "$ACCUMULATION" \
+    --learning_rate "$LEARNING_RATE" \
+    --warmup_steps "$WARMUP_STEPS" \
     --weight_decay 0.1 \
-    --overwrite_output_dir \
-    --remat "${REMAT:-$(remat)}" \
-    --resume_from_checkpoint auto \
-    --num_train_epochs "${EPOCHS:-5}" \
-    --logging_steps "${LOGGING_STEPS:-50}" \
-    --eval_steps "${EVAL_STEPS:-2000}" \
-    --push_to_hub "${PUSH_TO_HUB:-False}" \
-    --report_to "${REPORT_TO:-wandb}" \
     --dtype bfloat16 \
-    --gradient_accumulation_steps "${ACCUMULATION:-2}" \
-    "${more[@]}" \
-    "$@"
+    --remat "${REMAT:-$(remat)}" \
+    --logging_steps "$LOGGING_STEPS" \
+    --eval_steps "$EVAL_STEPS" \
+    --max_eval_samples "$EVAL_SAMPLES" \
+    --save_steps "$SAVE_STEPS" \
+    --save_total_limit "$SAVE_LIMIT" \
+    --report_to "$REPORT_TO" \
+    --push_to_hub "${PUSH_TO_HUB:-False}" \
+    "${@:4}"
+}
+
+make_embedded_corpus() {  # Python's standard library, as DATA_DIR
+  DATA_DIR=$RUN_DIR/corpus
+  alone corpus "corpus: Python's standard library" "$PYTHON" -m data_processing corpus \
+    --output_dir "$DATA_DIR" --num_train_shards 4 --validation_split_percentage 8 --test_split_percentage 8
+}
+
+make_tokenizer() {  # make_tokenizer SIZE [FLAGS...]: of DATA_DIR, as TOKENIZER
+  TOKENIZER=$RUN_DIR/tokenizer
+  alone tokenizer "tokenizer: byte-level BPE of $1 tokens" "$PYTHON" -m tokenizer_patch train \
+    --data_dir "$DATA_DIR" --output_dir "$TOKENIZER" --vocab_size "$1" --overwrite_output_dir "${@:2}"
+}
+
+make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretrained one that a published size starts from
+  make_embedded_corpus
+  make_tokenizer 2048 "$@"
+  together base "base model: a tiny GPT-Neo from scratch" "$PYTHON" -u training/run_clm_streaming_flax.py \
+    --output_dir "$RUN_DIR/base" --config_name launch/models/gpt_neo_tiny.json --tokenizer_name "$TOKENIZER" \
+    --data_dir "$DATA_DIR" --token_cache_dir "$RUN_DIR/tokens" --do_train --do_eval --resume_from_checkpoint auto \
+    --block_size 256 --per_device_train_batch_size 8 --per_device_eval_batch_size 16 --learning_rate 2e-3 \
+    --warmup_steps 20 --max_steps 100 --eval_steps 100 --save_steps 50 --save_total_limit 2 --logging_steps 20 \
+    --max_eval_samples 64 --eval_completions 0 --weight_decay 0.1 --dtype bfloat16
+  MODEL=$RUN_DIR/base
+}
+
+count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as bits_per_byte*.json
+  local bytes=()
+  if [ "$SIZE" = tiny ]; then bytes=(--max_bytes 100000); fi
+  alone "$1" "$1" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
+    --dtype bfloat16 --output "$RUN_DIR/$1.json"
+}
+
+run_benchmark() {  # run_benchmark MODEL [FLAGS...]: programs by the knobs, judged in the sandbox
+  local problems=()
+  if [ -n "${PROBLEMS:-}" ]; then problems=(--problems "$(place "$PROBLEMS")"); fi
+  alone scores "programs, judged in the sandbox: $BENCHMARK" "$PYTHON" -m evaluation run \
+    --benchmark "$BENCHMARK" "${problems[@]}" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
+    --output_dir "$RUN_DIR/scores" "${@:2}"
+}
+
+report_run() {  # report_run FOLDER TITLE [FLAGS...]: the page of a training
+  alone report "report" "$PYTHON" -m training report --run_dir "$RUN_DIR/$1" --title "$2" \
+    --output "$RUN_DIR/report.html" "${@:3}"
+}
+
+finish() {  # finish MODEL WHAT...: where everything lies
+  local line
+  if [ -n "${DRY_RUN:-}" ] || [ "$RANK" != 0 ]; then return; fi
+  say "done. Everything lies in $RUN_DIR:"
+  for line in "$1: the model, which AutoModelForCausalLM.from_pretrained(\"$RUN_DIR/$1\") loads in torch" "${@:2}"; do
+    printf '  %-22s %s\n' "${line%%: *}" "${line#*: }"
+  done
 }

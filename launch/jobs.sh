@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# Jobs: steps in their order, each taken once. run.sh sources this file.
+
+step() {  # step NAME TITLE COMMAND...: run a step of a job once; a job that was killed goes on with the step it was in
+  local name=$1 title=$2
+  shift 2
+  if [ -e "$RUN_DIR/.done/$name" ]; then echo "done before: $title"; return; fi
+  say "$title"
+  "$@"
+  mkdir -p "$RUN_DIR/.done" && touch "$RUN_DIR/.done/$name"
+}
+
+start_job() {  # start_job INPUTS...: an unfinished job of the same inputs goes on, any other run moves aside
+  local number=1 inputs="$*"
+  if [ -e "$RUN_DIR" ] && { [ -e "$RUN_DIR/.done/report" ] || [ "$(cat "$RUN_DIR/.inputs" 2>/dev/null)" != "$inputs" ]; }; then
+    while [ -e "$RUN_DIR.previous-$number" ]; do number=$((number + 1)); done
+    mv "$RUN_DIR" "$RUN_DIR.previous-$number"
+    echo "moved the earlier run to $RUN_DIR.previous-$number"
+  fi
+  mkdir -p "$RUN_DIR"
+  printf '%s\n' "$inputs" >"$RUN_DIR/.inputs.partial"
+  mv "$RUN_DIR/.inputs.partial" "$RUN_DIR/.inputs"
+}
+
+stoppable() {  # stoppable COMMAND...: it gets the signal that this shell gets, and its status is this one's
+  local child status stopped=1
+  "$@" &
+  child=$!
+  trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM INT HUP
+  while [ -n "$stopped" ]; do  # a signal ends `wait` before the command has had its last words
+    stopped="" status=0
+    wait "$child" || status=$?
+  done
+  trap - TERM INT HUP
+  return $status
+}
+
+# A recipe's steps. All hosts of a slice, and all tasks of Slurm, give the same recipe and see the same folder: what is
+# trained they do together, everything else the first does alone.
+
+alone() {  # alone NAME TITLE COMMAND...: the others wait for it
+  if [ -n "${DRY_RUN:-}" ]; then print_step "${@:2}"; return; fi
+  if [ "$RANK" = 0 ]; then step "$1" "$2" stoppable "${@:3}"; return; fi
+  until [ -e "$RUN_DIR/.done/$1" ]; do
+    [ ! "$RUN_DIR/.failed" -nt "$RUN_DIR/.started-$RANK" ] || die "$2: the first process failed; its output says how"
+    sleep 1
+  done
+}
+
+together() {  # together NAME TITLE COMMAND...
+  if [ -n "${DRY_RUN:-}" ]; then print_step "${@:2}"; return; fi
+  if [ "$RANK" = 0 ] || [ -e "$RUN_DIR/.done/$1" ]; then step "$1" "$2" stoppable "${@:3}"; else stoppable "${@:3}"; fi
+}
+
+print_step() {
+  printf '\n# %s\n' "$1"
+  print_command "${@:2}"
+}
