@@ -14,7 +14,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -37,8 +37,10 @@ from interface.progress import Steps, duration, say
 
 DECISIONS, PROBLEMS, YIELD = "decisions", "problems.jsonl", "yield.json"
 ORDER = ("test", "validation", "train")  # of two equal functions the first is kept: held-out ones stay whole
-BATCH = 256  # functions that are tested together
+BATCH = 64  # functions that are tested together
 REPEATED, OTHER_LANGUAGE, NO_ROW = "seen before", "another language", "no row"
+
+Item = Subject | dict[str, Any]  # to be tested, or a line that says what syntax decided
 
 
 class OtherFunctions(UserError):
@@ -115,8 +117,7 @@ def decide_shard(
         if known.whole:
             return 0
         items = islice(_items(path, split, set(seen)), known.lines, None)
-        while batch := list(islice(items, BATCH)):
-            subjects = [item for item in batch if isinstance(item, Subject)]
+        for batch, subjects in _batches(items):
             made = iter(decide(subjects, first, second, demands))
             lines = [_line(item, next(made)) if isinstance(item, Subject) else item for item in batch]
             append(file, b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
@@ -162,7 +163,7 @@ def rows_of(output_dir: Path, split: str) -> Iterator[Row]:
             yield row
 
 
-def _items(path: Path, split: str, seen: set[str]) -> Iterator[Subject | dict[str, Any]]:
+def _items(path: Path, split: str, seen: set[str]) -> Iterator[Item]:
     """All that a shard has to decide on, in order: what syntax decides as lines, the rest as subjects."""
     for row, after in read_from(path, Place(), "text"):
         name = f"{split}/{path.name.replace(SUFFIX, '')}/{after.record}"
@@ -190,6 +191,20 @@ def _items(path: Path, split: str, seen: set[str]) -> Iterator[Subject | dict[st
                 seen.add(found.code)
                 shown = shown or literal_calls(module)
                 yield Subject(task_id, found, shown, meta)
+
+
+def _batches(items: Iterable[Item]) -> Iterator[tuple[list[Item], list[Subject]]]:
+    """Items in their order, as many as there are to BATCH subjects, and these."""
+    batch: list[Item] = []
+    subjects: list[Subject] = []
+    for item in items:
+        batch.append(item)
+        if isinstance(item, Subject):
+            subjects.append(item)
+        if len(subjects) == BATCH or len(batch) == 100 * BATCH:
+            yield batch, subjects
+            batch, subjects = [], []
+    yield batch, subjects
 
 
 def _line(subject: Subject, decision: dict[str, Any]) -> dict[str, Any]:
