@@ -22,7 +22,7 @@ def main() -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_suffix(".partial")
     with partial.open("w") as file:
-        for name, text in sorted(set((*descriptions(), *documentation()))):
+        for name, text in sorted({*descriptions(), *documentation()}):
             row = {"text": text, "meta": {"repo_name": name, "file_name": "README", "license": "unknown"}}
             file.write(json.dumps(row) + "\n")
     partial.rename(output)

@@ -68,12 +68,14 @@ wanted() {  # wanted KNOB WHAT: refuse to go on without it
 }
 
 begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe
-  local name=$1 kind extras inputs
+  local name=$1 knob kind extras inputs
   shift
   RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
-  case $RUN_DIR in *://*) die "OUTPUT_DIR is $RUN_DIR; wanted a folder. CHECKPOINT_STORE takes such an address" ;; esac
+  for knob in OUTPUT_DIR DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS; do
+    case ${!knob:-} in *://*) die "$knob is ${!knob}; wanted a folder of this machine, which all steps of $name can use" ;; esac
+  done
   kind=$(accelerator)
-  extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" "${DATA_DIR:-}" "${DATA_NL:-}" "${DATA_MULTI:-}" "${DATA_MONO:-}" | xargs)
+  extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" | xargs)
   # shellcheck disable=SC2086  # words
   [ -n "${DRY_RUN:-}" ] || setup $extras
   platform "$kind"

@@ -4,7 +4,7 @@
 codeparrot() {
   size codeparrot tiny small large
   case $SIZE in
-    tiny) defaults MAX_STEPS=200 LEARNING_RATE=2e-3 BENCHMARK=clippy SAMPLES=2 TEMPERATURE=0.2 "${TINY[@]}" ;;
+    tiny) defaults MAX_STEPS=120 LEARNING_RATE=2e-3 BENCHMARK=clippy SAMPLES=2 TEMPERATURE=0.2 "${TINY[@]}" ;;
     small) defaults BATCH=12 ACCUMULATION=2 MAX_STEPS=150000 LEARNING_RATE=5e-4 WARMUP_STEPS=2000 ;;
     large) defaults BATCH=1 ACCUMULATION=64 MAX_STEPS=50000 LEARNING_RATE=2e-4 WARMUP_STEPS=750 ;;
   esac
