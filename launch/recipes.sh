@@ -7,7 +7,7 @@
 KNOBS=(SIZE OUTPUT_DIR CHECKPOINT_STORE MODEL CONFIG TOKENIZER DATASET_NAME DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS WRITER
   STAGES MESH RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS MAX_STEPS DECAY_STEPS EPOCHS
   LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB
-  BENCHMARK PROBLEMS SAMPLES TEMPERATURE)
+  BENCHMARK PROBLEMS SAMPLES TEMPERATURE ANSWER_TOKENS)
 
 place() {  # a folder that the user named from where he stands; URLs and what is empty stay as they are
   case $1 in *://* | "") printf '%s' "$1" ;; *) absolute "$1" ;; esac
@@ -56,8 +56,8 @@ defaults() {  # defaults KNOB=VALUE...: for the knobs that are not set
 }
 
 # Of a model of about a million parameters, which is done in a minute or two on two cores.
-TINY=(BLOCK_SIZE=256 BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING_STEPS=20 EVAL_STEPS=100 SAVE_STEPS=50
-  SAVE_LIMIT=2 EVAL_SAMPLES=64 WORKERS=2 REPORT_TO=none)
+TINY=(BLOCK_SIZE=512 BATCH=4 EVAL_BATCH=8 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING_STEPS=20 EVAL_STEPS=100 SAVE_STEPS=50
+  SAVE_LIMIT=2 EVAL_SAMPLES=32 WORKERS=2 REPORT_TO=none ANSWER_TOKENS=64)
 
 # Of the others, where the recipe itself does not say.
 PUBLISHED=(BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=2000 LOGGING_STEPS=100 EVAL_STEPS=1000
@@ -100,6 +100,7 @@ train_model() {  # train_model FOLDER TITLE SCRIPT FLAGS...: by the knobs, into 
   local more=()
   if [ -n "${CHECKPOINT_STORE:-}" ]; then more+=(--checkpoint_store "$(place "$CHECKPOINT_STORE")/$1"); fi
   if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
+  if [ -n "${DECAY_STEPS:-}" ]; then more+=(--decay_steps "$DECAY_STEPS"); fi
   if [ -n "${MESH:-}" ]; then more+=(--placement mesh --mesh "$MESH"); fi
   together "$1" "$2" "${DEVICES[@]}" "$PYTHON" -u "training/$3" --output_dir "$RUN_DIR/$1" "${more[@]}" \
     --do_train --do_eval --resume_from_checkpoint auto \
@@ -142,9 +143,9 @@ make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretra
   together base "base model: a tiny GPT-Neo from scratch" "$PYTHON" -u training/run_clm_streaming_flax.py \
     --output_dir "$RUN_DIR/base" --config_name launch/models/gpt_neo_tiny.json --tokenizer_name "$TOKENIZER" \
     --data_dir "$DATA_DIR" --token_cache_dir "$RUN_DIR/tokens" --do_train --do_eval --resume_from_checkpoint auto \
-    --block_size 256 --per_device_train_batch_size 8 --per_device_eval_batch_size 16 --learning_rate 2e-3 \
+    --block_size 512 --per_device_train_batch_size 4 --per_device_eval_batch_size 8 --learning_rate 2e-3 \
     --warmup_steps 20 --max_steps 100 --eval_steps 100 --save_steps 50 --save_total_limit 2 --logging_steps 20 \
-    --max_eval_samples 64 --eval_completions 0 --weight_decay 0.1 --dtype bfloat16
+    --max_eval_samples 32 --eval_completions 0 --weight_decay 0.1 --dtype bfloat16
   MODEL=$RUN_DIR/base
 }
 
@@ -155,12 +156,13 @@ count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a he
     --dtype bfloat16 --output "$RUN_DIR/$1.json"
 }
 
-run_benchmark() {  # run_benchmark MODEL [FLAGS...]: programs by the knobs, judged in the sandbox
-  local problems=()
-  if [ -n "${PROBLEMS:-}" ]; then problems=(--problems "$(place "$PROBLEMS")"); fi
+run_benchmark() {  # run_benchmark MODEL: programs by the knobs, judged in the sandbox
+  local more=()
+  if [ -n "${PROBLEMS:-}" ]; then more+=(--problems "$(place "$PROBLEMS")"); fi
+  if [ -n "${ANSWER_TOKENS:-}" ]; then more+=(--max_new_tokens "$ANSWER_TOKENS"); fi
   alone scores "programs, judged in the sandbox: $BENCHMARK" "$PYTHON" -m evaluation run \
-    --benchmark "$BENCHMARK" "${problems[@]}" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
-    --output_dir "$RUN_DIR/scores" "${@:2}"
+    --benchmark "$BENCHMARK" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
+    --output_dir "$RUN_DIR/scores" "${more[@]}"
 }
 
 report_run() {  # report_run FOLDER TITLE [FLAGS...]: the page of a training

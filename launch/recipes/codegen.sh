@@ -3,17 +3,17 @@
 # each, and programs in turns at the end (CodeGen, arXiv:2203.13474).
 
 codegen() {
-  local stage base=() trained=() table=()
+  local stage later base=() trained=() table=() rates=() steps=(350000 150000)
   size codegen tiny 350M 2B 6B 16B
-  case $SIZE in
-    tiny) defaults MAX_STEPS=100 LEARNING_RATE=2e-3 BLOCK_SIZE=512 BATCH=4 SAMPLES=1 PROBLEMS="$PWD/evaluation/problems/clippy_mtpb.jsonl" "${TINY[@]}" ;;
-    350M) defaults LEARNING_RATE=3e-4 BATCH=8 ACCUMULATION=4 ;;
-    2B) defaults LEARNING_RATE=2e-4 BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
-    6B) defaults LEARNING_RATE=1e-4 BATCH=1 ACCUMULATION=128 REMAT=block MESH=fsdp=8 ;;
-    16B) defaults LEARNING_RATE=5e-5 BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
+  case $SIZE in  # the peak of nl, and that of the stages after it
+    tiny) rates=(2e-3 1e-3) steps=(100 100) && defaults ANSWER_TOKENS=48 SAMPLES=1 \
+      PROBLEMS="$PWD/evaluation/problems/clippy_mtpb.jsonl" "${TINY[@]}" ;;
+    350M) rates=(3e-4 1.8e-4) && defaults BATCH=8 ACCUMULATION=4 ;;
+    2B) rates=(1.6e-4 9.6e-5) && defaults BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
+    6B) rates=(1.2e-4 7.2e-5) && defaults BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=8 ;;
+    16B) rates=(5e-5 3e-5) && defaults BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
   esac
-  defaults WARMUP_STEPS=3000 MAX_STEPS=150000 BLOCK_SIZE=2048 BENCHMARK=mtpb SAMPLES=40 TEMPERATURE=0.2 STAGES="nl multi mono" \
-    "${PUBLISHED[@]}"
+  defaults WARMUP_STEPS=3000 BLOCK_SIZE=2048 BENCHMARK=mtpb SAMPLES=40 TEMPERATURE=0.2 STAGES="nl multi mono" "${PUBLISHED[@]}"
   for stage in $STAGES; do
     case $stage in nl | multi | mono) ;; *) die "STAGES holds $stage; wanted of nl, multi and mono, in this order" ;; esac
   done
@@ -32,8 +32,10 @@ codegen() {
   fi
   for stage in $STAGES; do
     DATA_DIR=DATA_${stage^^}
-    train_model "$stage" "stage $stage" run_clm_streaming_flax.py "${base[@]}" \
-      --data_dir "$(place "${!DATA_DIR}")" --max_steps "$MAX_STEPS" "$@"
+    later=1
+    if [ "$stage" = nl ]; then later=0; fi
+    LEARNING_RATE=${LEARNING_RATE:-${rates[later]}} train_model "$stage" "stage $stage" run_clm_streaming_flax.py \
+      "${base[@]}" --data_dir "$(place "${!DATA_DIR}")" --max_steps "${MAX_STEPS:-${steps[later]}}" "$@"
     base=(--model_name_or_path "$RUN_DIR/$stage")
     trained+=("$RUN_DIR/$stage")
   done

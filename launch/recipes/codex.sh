@@ -4,7 +4,7 @@
 
 codex_s() {
   codex codex_s codex-s "functions, loss on the body" "$@"
-  run_benchmark "$RUN_DIR/model" --max_new_tokens "$ANSWER"
+  run_benchmark "$RUN_DIR/model"
   report_run model "Codex-S, $SIZE"
   finish model "scores/: pass@k on held-out functions" "report.html: the curves"
 }
@@ -13,7 +13,7 @@ codex_d() {
   codex codex_d codex-d "functions, loss on the docstring" "$@"
   alone scores "docstrings, graded by the code that a model writes from them" "$PYTHON" -m evaluation retell \
     --benchmark "$BENCHMARK" --problems "$PROBLEMS" --model "$RUN_DIR/model" --writer "$(model "${WRITER:-$MODEL}")" \
-    --max_new_tokens "$ANSWER" --output_dir "$RUN_DIR/scores"
+    --max_new_tokens "$ANSWER_TOKENS" --output_dir "$RUN_DIR/scores"
   report_run model "Codex-D, $SIZE"
   finish model "scores/: each docstring, the code written from it, and whether that passes" "report.html: the curves"
 }
@@ -23,12 +23,10 @@ codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning
   shift 3
   size "$name" tiny 125M
   if [ "$SIZE" = tiny ]; then
-    defaults EPOCHS=1 LEARNING_RATE=4e-4 SAMPLES=1 BENCHMARK=humaneval "${TINY[@]}"
-    ANSWER=64
+    defaults EPOCHS=1 LEARNING_RATE=4e-4 SAMPLES=1 "${TINY[@]}"
   else
-    defaults MODEL=flax-community/gpt-neo-125M-code-clippy LEARNING_RATE=1e-5 EPOCHS=3 SAMPLES=200
+    defaults MODEL=flax-community/gpt-neo-125M-code-clippy LEARNING_RATE=1e-5 EPOCHS=3 SAMPLES=200 ANSWER_TOKENS=512
     [ -n "${PAIRS:-}" ] || wanted DATA_DIR "a corpus folder of Python to take functions from, or PAIRS, a folder of such functions"
-    ANSWER=512
   fi
   defaults BLOCK_SIZE=1024 WARMUP_STEPS=175 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin "$name" "$@"
