@@ -53,14 +53,12 @@ codegen() {
 }
 
 make_three_corpora() {  # what a bare environment holds: DATA_NL, DATA_MULTI, DATA_MONO, and a tokenizer of all three
-  local packages
-  packages=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   DATA_NL=$RUN_DIR/corpus-nl DATA_MULTI=$RUN_DIR/corpus-multi DATA_MONO=$RUN_DIR/corpus-mono
-  alone prose "prose: descriptions of packages, documentation of modules" "$PYTHON" launch/prose.py "$RUN_DIR/prose.jsonl"
+  alone text "prose, and packages with code of several languages" "$PYTHON" launch/embedded_text.py "$RUN_DIR/text"
   alone corpus-nl "corpus of prose" "$PYTHON" -m data_processing corpus --output_dir "$DATA_NL" \
-    --sources "$RUN_DIR/prose.jsonl" --filters none --num_train_shards 4 --test_split_percentage 8
+    --sources "$RUN_DIR/text/prose.jsonl" --filters none --num_train_shards 4 --test_split_percentage 8
   alone corpus-multi "corpus of C, C++, Cython and JavaScript" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MULTI" \
-    --sources "$packages/numpy" "$packages/pyarrow" "$packages/matplotlib" \
+    --sources "$RUN_DIR/text/packages.txt" \
     --languages C C++ Cython JavaScript --num_train_shards 4 --test_split_percentage 8
   alone corpus-mono "corpus of Python: the standard library" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MONO" \
     --num_train_shards 4 --test_split_percentage 8
