@@ -80,7 +80,7 @@ begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and 
   [ -n "${DRY_RUN:-}" ] || setup $extras
   platform "$kind"
   RANK=$(rank)
-  if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && return; fi
+  if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && echo "# log: $(log_of "$name")" && return; fi
   keep_log "$(log_of "$name")"
   mkdir -p "$RUN_DIR"
   touch "$RUN_DIR/.started-$RANK"
@@ -149,10 +149,10 @@ make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretra
   MODEL=$RUN_DIR/base
 }
 
-count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as bits_per_byte*.json
+count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as NAME.json
   local bytes=()
   if [ "$SIZE" = tiny ]; then bytes=(--max_bytes 100000); fi
-  alone "$1" "$1" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
+  alone "$1" "bits per byte on held-out text: $(basename "$2")" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
     --dtype bfloat16 --output "$RUN_DIR/$1.json"
 }
 

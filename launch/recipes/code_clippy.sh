@@ -5,7 +5,7 @@
 code_clippy() {
   size code-clippy 125M tiny
   if [ "$SIZE" = 125M ]; then train_code_clippy "$@"; return; fi
-  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
+  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 RUN_NAME=tiny BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin code-clippy "$@"
   make_base --collapse_whitespace
   MODEL=$RUN_DIR/patched

@@ -46,6 +46,7 @@ codegen() {
   done
   alone table "bits per byte of each stage on each held-out set" "$PYTHON" launch/stage_table.py \
     "$RUN_DIR/bits_per_byte.md" "${table[@]}"
+  stage=${trained[-1]##*/}
   run_benchmark "$RUN_DIR/$stage"
   report_run "$stage" "CodeGen, $SIZE" --scores "$RUN_DIR/bits_per_byte_mono.json"
   finish "$stage" "bits_per_byte.md: a row a stage, a column a held-out set" \

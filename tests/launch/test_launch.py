@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.training.recipes import APPS, STREAMING
 
 GOLDEN = ROOT / "tests" / "golden" / "launch"
-SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.sh")), ".ci/run"]
+SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").rglob("*.sh")), ".ci/run"]
 HOST = "worker-0"
 SLICE = {"TPU": "pod", "ZONE": "us-central2-b"}
 BUCKET = {"CHECKPOINT_STORE": "gs://bucket/out", "DATA_DIR": "gs://bucket/my data"}
@@ -64,6 +64,27 @@ def test_shellcheck_finds_nothing():
         ("tpu_vm", ["launch/tpu_vm.sh", "code-clippy", "--run_name", "a b"],
          SLICE | BUCKET | {"PROJECT": "mine", "TPU_TYPE": "v5litepod-32", "SPOT": "1", "SECRETS": "secrets.env"}),
         ("tpu_vm_stop", ["launch/tpu_vm.sh", "stop"], SLICE),
+        ("tpu_vm_codegen", ["launch/tpu_vm.sh", "codegen"],
+         SLICE | {"SIZE": "350M", "STAGES": "mono", "DATA_NL": "/nl", "DATA_MULTI": "/multi", "DATA_MONO": "/mono"}),
+        ("code_clippy_tiny", ["./run.sh", "code-clippy"], {"ACCELERATOR": "cpu", "SIZE": "tiny"}),
+        ("apps_tiny", ["./run.sh", "apps"], {"ACCELERATOR": "cpu", "SIZE": "tiny"}),
+        ("codeparrot_tiny", ["./run.sh", "codeparrot", "--seed=7"], {"ACCELERATOR": "cpu"}),
+        ("codeparrot_small", ["./run.sh", "codeparrot"], {"ACCELERATOR": "cuda", "SIZE": "small"}),
+        ("codeparrot_large", ["./run.sh", "codeparrot"],
+         {"ACCELERATOR": "cuda", "SIZE": "large", "DATA_DIR": "/data", "REMAT": "dots", "CHECKPOINT_STORE": "gs://b/c"}),
+        ("codegen_tiny", ["./run.sh", "codegen"], {"ACCELERATOR": "cpu"}),
+        ("codegen_6B_continued", ["./run.sh", "codegen"],
+         {"ACCELERATOR": "tpu", "SIZE": "6B", "STAGES": "mono", "MODEL": "Salesforce/codegen-6B-multi",
+          "DATA_NL": "/d/nl", "DATA_MULTI": "/d/multi", "DATA_MONO": "/d/mono", "JAX_NUM_PROCESSES": "1"}),
+        ("codex_s_tiny", ["./run.sh", "codex-s"], {"ACCELERATOR": "cpu"}),
+        ("codex_s_125M", ["./run.sh", "codex-s", "--lora_rank", "8"],
+         {"ACCELERATOR": "cuda", "SIZE": "125M", "DATA_DIR": "/data"}),
+        ("codex_d_tiny", ["./run.sh", "codex-d"], {"ACCELERATOR": "cpu"}),
+        ("codex_d_125M", ["./run.sh", "codex-d"],
+         {"ACCELERATOR": "cuda", "SIZE": "125M", "PAIRS": "/pairs", "WRITER": "me/codex-s", "OUTPUT_DIR": "/out"}),
+        ("gpt_j_tiny", ["./run.sh", "gpt-j"], {"ACCELERATOR": "cpu", "MESH": "fsdp=2,tensor=2"}),
+        ("gpt_j_6B", ["bash", "launch/slurm.sh", "gpt-j"],
+         {"SIZE": "6B", "DATA_DIR": "/data", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"}),
     ],
 )  # fmt: skip
 def test_a_dry_run_prints_the_exact_commands(name, words, environment, shell):
@@ -100,11 +121,87 @@ def test_a_recipe_has_every_flag_of_the_reference_with_its_value(name, reference
 def test_every_knob_of_the_recipes_goes_along_to_other_machines():
     import re
 
-    recipes = (ROOT / "launch" / "recipes.sh").read_text()
+    paths = [ROOT / "launch" / "recipes.sh", *(ROOT / "launch" / "recipes").glob("*.sh")]
+    recipes = "".join(path.read_text() for path in paths)
     listed = set(re.search(r"KNOBS=\((.*?)\)", recipes, re.S)[1].split())
-    assert listed == set(re.findall(r"\$\{([A-Z_]+):-", recipes)) - {"DRY_RUN"}
+    used = set(re.findall(r"\$\{([A-Z_]+):-", recipes)) | set(re.findall(r" ([A-Z_]+)=[\w./-]+(?= |$)", recipes, re.M))
+    used |= {name for names in re.findall(r"for knob in ([A-Z_ ]+);", recipes) for name in names.split()}
+    assert listed == used - {"DRY_RUN", "RUN_DIR"}
     page = (ROOT / "docs" / "recipes.md").read_text()
     assert all(f"`{knob}`" in page for knob in listed)
+
+
+RECIPES = ("code-clippy", "apps", "codeparrot", "codegen", "codex-s", "codex-d", "gpt-j")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_unknown_size_is_refused_with_the_sizes_that_there_are(name, shell):
+    done = shell("./run.sh", name, DRY_RUN="1", SIZE="huge", ACCELERATOR="cpu")
+    assert done.returncode == 2 and f"SIZE is huge; wanted of {name}: " in done.stderr and "tiny" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "environment", "wanted"), [
+    (["gpt-j"], {"SIZE": "6B"}, "SIZE=6B without DATA_DIR"),
+    (["codegen"], {"SIZE": "2B", "DATA_NL": "/d"}, "SIZE=2B without DATA_MULTI"),
+    (["codegen"], {"STAGES": "nl java"}, "STAGES holds java"),
+    (["codex-s"], {"SIZE": "125M"}, "SIZE=125M without DATA_DIR"),
+    (["codeparrot"], {"OUTPUT_DIR": "gs://bucket/out"}, "OUTPUT_DIR is gs://bucket/out; wanted a folder"),
+    (["codeparrot"], {"DATA_DIR": "hf://datasets/x"}, "DATA_DIR is hf://datasets/x; wanted a folder"),
+])  # fmt: skip
+def test_what_a_recipe_cannot_begin_with_is_refused(words, environment, wanted, shell):
+    done = shell("./run.sh", *words, DRY_RUN="1", ACCELERATOR="cpu", **environment)
+    assert done.returncode == 2 and wanted in done.stderr
+
+
+# The jobs of launch/jobs.sh with what run.sh gives them.
+JOB = """set -euo pipefail
+say() { echo "== $*"; }
+die() { echo "error: $*" >&2; exit 2; }
+. launch/platform.sh; . launch/jobs.sh
+RUN_DIR=$1 RANK=$2
+trap '[ $? = 0 ] || [ "$RANK" != 0 ] || touch "$RUN_DIR/.failed"' EXIT
+mkdir -p "$RUN_DIR"; touch "$RUN_DIR/.started-$RANK"
+"""
+
+
+def test_a_step_is_taken_once_and_one_that_failed_again(shell, tmp_path):
+    steps = JOB + 'alone a "first" touch "$RUN_DIR/a"\nalone b "second" cat "$RUN_DIR/needed"\nalone c "third" echo end'
+    failed = shell("bash", "-c", steps, "-", str(tmp_path), "0")
+    assert failed.returncode == 1 and "== first\n== second\n" in failed.stdout and "third" not in failed.stdout
+    (tmp_path / "needed").write_text("there\n")
+    assert shell("bash", "-c", steps, "-", str(tmp_path), "0").stdout == (
+        "done before: first\n== second\nthere\n== third\nend\n"
+    )
+
+
+def test_others_wait_for_what_the_first_does_alone_and_train_beside_it(tmp_path):
+    """And end where the first ends, which they would wait for in vain."""
+    meet = 'meet() { touch "$RUN_DIR/at-$RANK"; until [ -e "$RUN_DIR/at-$((1 - RANK))" ]; do sleep 0.1; done; echo met; }\n'
+    steps = JOB + meet + 'alone a "first" sleep 0.5\ntogether b "train" meet\nalone c "end" cat "$RUN_DIR/needed"'
+    ranks = [
+        subprocess.Popen(
+            ["bash", "-c", steps, "-", str(tmp_path), rank], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "10"
+    ]  # fmt: skip
+    said = [process.communicate(timeout=30) for process in ranks]
+    assert said[0] == ("met\n", "error: end: the first process failed; its output says how\n")
+    assert said[1][0] == "== first\n== train\nmet\n== end\n"
+    assert [process.returncode for process in ranks] == [2, 1]
+
+
+def test_a_step_gets_the_signal_that_the_launcher_alone_gets(tmp_path):
+    """As a TPU VM's stop sends it: to the one process whose number is known."""
+    (tmp_path / "step.py").write_text(STOPPING)
+    steps = JOB + f'together train "train" {sys.executable} {tmp_path / "step.py"}\necho "not reached"'
+    process = subprocess.Popen(
+        ["bash", "-c", steps, "-", str(tmp_path / "run"), "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert [process.stdout.readline() for _ in range(2)] == ["== train\n", "started\n"]
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "saved\n" and process.returncode == 75
+    assert not (tmp_path / "run" / ".done").exists()
 
 
 @pytest.mark.parametrize(("vendor", "device", "wanted"), [
