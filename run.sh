@@ -8,6 +8,7 @@
 #   ./run.sh setup [EXTRA...]         only make .venv, with what this machine's accelerator wants
 #   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
 #   ./run.sh bench [NAME [flags]]     measure speed beside a peer: the scripts of benchmarks/, all or one
+#   ./run.sh docs                     build the documentation's site into .cache/site
 #   ./run.sh help
 #
 # A recipe goes on from its newest checkpoint when it is given again. Flags after it win over its own; each of its values is
@@ -151,6 +152,7 @@ case ${1:-main} in
   setup) shift; make_ready "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
   bench) shift; setup test bench; keep_scratch_memory; bench "$@" ;;
+  docs) shift; setup docs; NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict "$@"; echo "wrote .cache/site/index.html" ;;
   help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
   *) die "unknown command $1; ./run.sh help lists them" ;;
 esac
