@@ -149,8 +149,15 @@ make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretra
   MODEL=$RUN_DIR/base
 }
 
+want_one_host() {  # a slice's chips answer only to all of its hosts at once, and a scoring command is of one
+  if [ -n "${DRY_RUN:-}" ] || [ "$(accelerator)" != tpu ] || [ "${JAX_NUM_PROCESSES:-1}" = 1 ]; then return; fi
+  say "trained. Scoring wants a TPU VM of one host: the same command there, with this OUTPUT_DIR, goes on from here"
+  exit 0
+}
+
 count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as NAME.json
   local bytes=()
+  want_one_host
   if [ "$SIZE" = tiny ]; then bytes=(--max_bytes 100000); fi
   alone "$1" "bits per byte on held-out text: $(basename "$2")" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
     --dtype bfloat16 --output "$RUN_DIR/$1.json"
@@ -158,6 +165,7 @@ count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a he
 
 run_benchmark() {  # run_benchmark MODEL: programs by the knobs, judged in the sandbox
   local more=()
+  want_one_host
   if [ -n "${PROBLEMS:-}" ]; then more+=(--problems "$(place "$PROBLEMS")"); fi
   if [ -n "${ANSWER_TOKENS:-}" ]; then more+=(--max_new_tokens "$ANSWER_TOKENS"); fi
   alone scores "programs, judged in the sandbox: $BENCHMARK" "$PYTHON" -m evaluation run \

@@ -11,6 +11,7 @@ codex_s() {
 
 codex_d() {
   codex codex_d codex-d "functions, loss on the docstring" "$@"
+  want_one_host
   alone scores "docstrings, graded by the code that a model writes from them" "$PYTHON" -m evaluation retell \
     --benchmark "$BENCHMARK" --problems "$PROBLEMS" --model "$RUN_DIR/model" --writer "$(model "${WRITER:-$MODEL}")" \
     --max_new_tokens "$ANSWER_TOKENS" --output_dir "$RUN_DIR/scores"

@@ -126,7 +126,7 @@ def test_every_knob_of_the_recipes_goes_along_to_other_machines():
     listed = set(re.search(r"KNOBS=\((.*?)\)", recipes, re.S)[1].split())
     used = set(re.findall(r"\$\{([A-Z_]+):-", recipes)) | set(re.findall(r" ([A-Z_]+)=[\w./-]+(?= |$)", recipes, re.M))
     used |= {name for names in re.findall(r"for knob in ([A-Z_ ]+);", recipes) for name in names.split()}
-    assert listed == used - {"DRY_RUN", "RUN_DIR"}
+    assert listed == used - {"DRY_RUN", "RUN_DIR", "JAX_NUM_PROCESSES"}
     page = (ROOT / "docs" / "recipes.md").read_text()
     assert all(f"`{knob}`" in page for knob in listed)
 
@@ -176,7 +176,7 @@ def test_a_step_is_taken_once_and_one_that_failed_again(shell, tmp_path):
 
 def test_others_wait_for_what_the_first_does_alone_and_train_beside_it(tmp_path):
     """And end where the first ends, which they would wait for in vain."""
-    meet = 'meet() { touch "$RUN_DIR/at-$RANK"; until [ -e "$RUN_DIR/at-$((1 - RANK))" ]; do sleep 0.1; done; echo met; }\n'
+    meet = 'meet() { touch "$RUN_DIR/$RANK"; until [ -e "$RUN_DIR/$((1 - RANK))" ]; do sleep 0.1; done; echo met; }\n'
     steps = JOB + meet + 'alone a "first" sleep 0.5\ntogether b "train" meet\nalone c "end" cat "$RUN_DIR/needed"'
     ranks = [
         subprocess.Popen(
@@ -231,6 +231,23 @@ def test_a_slices_hosts_are_counted_by_its_metadata(shell, tmp_path):
     assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", alone).stdout
     absent = ". launch/platform.sh; curl() { return 6; }; set -euo pipefail; platform tpu; env"
     assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", absent).stdout
+
+
+def test_a_slice_of_several_hosts_trains_and_one_host_scores(shell):
+    """A scoring command on one host of a slice would wait for the others' chips for ever."""
+    score = ". launch/platform.sh; . launch/recipes.sh; say() { echo $*; }; want_one_host; echo scores"
+    assert "scores" not in shell("bash", "-c", score, ACCELERATOR="tpu", JAX_NUM_PROCESSES="4").stdout
+    for environment in ({"ACCELERATOR": "tpu"}, {"ACCELERATOR": "cuda", "JAX_NUM_PROCESSES": "4"}):
+        assert shell("bash", "-c", score, **environment).stdout == "scores\n"
+
+
+def test_a_processs_number_comes_from_its_variables_slurm_or_the_slice(shell):
+    number = ". launch/platform.sh; die() { echo $*; exit 2; }; curl() { echo 5; }; rank"
+    assert shell("bash", "-c", number).stdout == "0\n"
+    assert shell("bash", "-c", number, SLURM_PROCID="3").stdout == "3\n"
+    assert shell("bash", "-c", number, JAX_NUM_PROCESSES="8").stdout == "5\n"
+    lost = shell("bash", "-c", number.replace("echo 5", "return 6"), JAX_NUM_PROCESSES="8")
+    assert lost.returncode == 2 and "set JAX_PROCESS_ID" in lost.stdout
 
 
 def make_venv(folder: Path, clone: Path, program: str) -> Path:
