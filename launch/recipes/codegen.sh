@@ -60,7 +60,7 @@ make_three_corpora() {  # what a bare environment holds: DATA_NL, DATA_MULTI, DA
     --sources "$RUN_DIR/text/prose.jsonl" --filters none --num_train_shards 4 --test_split_percentage 8
   alone corpus-multi "corpus of C, C++, Cython and JavaScript" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MULTI" \
     --sources "$RUN_DIR/text/packages.txt" \
-    --languages C C++ Cython JavaScript --num_train_shards 4 --test_split_percentage 8
+    --languages C C++ Cython JavaScript --num_train_shards 4 --test_split_percentage 20
   alone corpus-mono "corpus of Python: the standard library" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MONO" \
     --num_train_shards 4 --test_split_percentage 8
   DATA_DIR=$DATA_MONO
