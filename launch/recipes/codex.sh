@@ -20,7 +20,7 @@ codex_d() {
 }
 
 codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning on them at a fifth of the base's rate
-  local kind=$1 name=$2 what=$3
+  local kind=$1 name=$2 what=$3 corpus
   shift 3
   size "$name" tiny 125M
   if [ "$SIZE" = tiny ]; then
@@ -31,12 +31,10 @@ codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning
   fi
   defaults BLOCK_SIZE=1024 WARMUP_STEPS=175 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin "$name" "$@"
-  if [ "$SIZE" = tiny ]; then
-    [ -n "${MODEL:-}" ] || make_base
-    [ -n "${PAIRS:-}" ] || make_tiny_pairs
-  elif [ -z "${PAIRS:-}" ]; then
-    make_pairs "$(place "$DATA_DIR")"
-  fi
+  corpus=$(place "${DATA_DIR:-}")
+  [ -n "${MODEL:-}" ] || make_base  # tiny
+  if [ -n "$corpus" ] && [ -z "${PAIRS:-}" ]; then make_pairs "$corpus"; fi
+  [ -n "${PAIRS:-}" ] || make_tiny_pairs
   PAIRS=$(place "$PAIRS") MODEL=$(model "$MODEL") PROBLEMS=$(place "${PROBLEMS:-$PAIRS/problems.jsonl}")
   train_model model "$what" run_clm_apps.py --model_name_or_path "$MODEL" \
     --dataset_name data_processing/pairs.py --dataset_config_name "$kind" --data_dir "$PAIRS" --segment_ids \
@@ -51,7 +49,7 @@ make_pairs() {  # make_pairs CORPUS: the standalone functions that pass their te
 
 make_tiny_pairs() {  # practice tasks to learn from and to score on
   PAIRS=$RUN_DIR/tasks
-  if [ -z "${DRY_RUN:-}" ] && [ ! -e "$RUN_DIR/.done/tasks" ]; then rm -rf "$PAIRS"; fi  # half of them, if it was killed
+  if [ -z "${DRY_RUN:-}" ] && [ "$RANK" = 0 ] && [ ! -e "$RUN_DIR/.done/tasks" ]; then rm -rf "$PAIRS"; fi  # half of them, if it was killed
   alone tasks "practice tasks: docstring and body" "$PYTHON" -m data_processing practice --output_dir "$PAIRS" \
     --num_train 3000 --num_validation 100 --num_test 40
 }
