@@ -24,6 +24,7 @@ class Listed(BaseException):
 
 def _main(words: list[str]) -> None:
     if words[:2] == ["python", "-m"]:
+        sys.modules.pop(f"{words[2]}.__main__", None)  # that it was imported before is no matter here
         sys.argv = [words[2], *words[3:]]
         runpy.run_module(words[2], run_name="__main__", alter_sys=True)
     else:
