@@ -63,12 +63,12 @@ TINY=(BLOCK_SIZE=512 BATCH=4 EVAL_BATCH=8 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING
 PUBLISHED=(BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=2000 LOGGING_STEPS=100 EVAL_STEPS=1000
   SAVE_STEPS=1000 SAVE_LIMIT=5 EVAL_SAMPLES=2000 WORKERS=16 REPORT_TO=wandb BENCHMARK=humaneval)
 
-wanted() {  # wanted KNOB WHAT: refuse to go on without it
+want_knob() {  # want_knob KNOB WHAT: refuse to go on without it
   [ -n "${!1:-}" ] || die "SIZE=$SIZE without $1; wanted $2"
 }
 
-begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe
-  local name=$1 knob kind extras inputs
+begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe; a wrong flag ends it
+  local name=$1 knob kind extras inputs flags command=resolve
   shift
   RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
   for knob in OUTPUT_DIR DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS; do
@@ -81,12 +81,20 @@ begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and 
   platform "$kind"
   RANK=$(rank)
   if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && echo "# log: $(log_of "$name")" && return; fi
+  flags=(--output_dir "$RUN_DIR" --model_name_or_path base --do_train --do_eval)
+  if [ -n "${MESH:-}" ]; then flags+=(--placement mesh --mesh "$MESH"); fi
+  case $name in apps | codex-*) command=resolve_apps ;; esac
+  "$PYTHON" -m training "$command" "${flags[@]}" "$@" >/dev/null
   keep_log "$(log_of "$name")"
   mkdir -p "$RUN_DIR"
   touch "$RUN_DIR/.started-$RANK"
   [ "$RANK" = 0 ] || return 0
   trap '[ $? = 0 ] || touch "$RUN_DIR/.failed"' EXIT
-  inputs="$name $SIZE ${MODEL:-} ${CONFIG:-} ${DATA_DIR:-} ${STAGES:-} ${MAX_STEPS:-} ${EPOCHS:-} $*"
+  inputs="$name SIZE=$SIZE"
+  for knob in MODEL CONFIG TOKENIZER DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS STAGES MAX_STEPS EPOCHS; do
+    if [ -n "${!knob:-}" ]; then inputs+=" $knob=${!knob}"; fi
+  done
+  inputs+=" $*"
   if [ -e "$RUN_DIR/.inputs" ] && [ "$(cat "$RUN_DIR/.inputs")" != "$inputs" ]; then
     die "$RUN_DIR holds what was made by '$(cat "$RUN_DIR/.inputs")', and this is '$inputs'; wanted the same, or another OUTPUT_DIR"
   fi

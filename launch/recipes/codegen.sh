@@ -9,9 +9,9 @@ codegen() {
     tiny) rates=(2e-3 1e-3) steps=(100 100) && defaults ANSWER_TOKENS=48 SAMPLES=1 \
       PROBLEMS="$PWD/evaluation/problems/clippy_mtpb.jsonl" "${TINY[@]}" ;;
     350M) rates=(3e-4 1.8e-4) && defaults BATCH=8 ACCUMULATION=4 ;;
-    2B) rates=(1.6e-4 9.6e-5) && defaults BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
-    6B) rates=(1.2e-4 7.2e-5) && defaults BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=8 ;;
-    16B) rates=(5e-5 3e-5) && defaults BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
+    2B) rates=(1.6e-4 9.6e-5) && defaults BATCH=2 EVAL_BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
+    6B) rates=(1.2e-4 7.2e-5) && defaults BATCH=1 EVAL_BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=8 ;;
+    16B) rates=(5e-5 3e-5) && defaults BATCH=1 EVAL_BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
   esac
   defaults WARMUP_STEPS=3000 BLOCK_SIZE=2048 BENCHMARK=mtpb SAMPLES=40 TEMPERATURE=0.2 STAGES="nl multi mono" "${PUBLISHED[@]}"
   for stage in $STAGES; do
@@ -19,7 +19,7 @@ codegen() {
   done
   if [ "$SIZE" != tiny ]; then
     for stage in NL MULTI MONO; do
-      wanted DATA_$stage "a corpus folder; python -m data_processing corpus makes one, docs/recipes/codegen.md says of what"
+      want_knob DATA_$stage "a corpus folder; python -m data_processing corpus makes one, docs/recipes/codegen.md says of what"
     done
   fi
   begin codegen "$@"

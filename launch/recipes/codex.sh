@@ -27,7 +27,7 @@ codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning
     defaults EPOCHS=1 LEARNING_RATE=4e-4 SAMPLES=1 "${TINY[@]}"
   else
     defaults MODEL=flax-community/gpt-neo-125M-code-clippy LEARNING_RATE=1e-5 EPOCHS=3 SAMPLES=200 ANSWER_TOKENS=512
-    [ -n "${PAIRS:-}" ] || wanted DATA_DIR "a corpus folder of Python to take functions from, or PAIRS, a folder of such functions"
+    [ -n "${PAIRS:-}" ] || want_knob DATA_DIR "a corpus folder of Python to take functions from, or PAIRS, a folder of such functions"
   fi
   defaults BLOCK_SIZE=1024 WARMUP_STEPS=175 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin "$name" "$@"

@@ -11,9 +11,9 @@ gpt_j() {
       DEVICES=(env "XLA_FLAGS=--xla_force_host_platform_device_count=$(($(tr -c '0-9\n' ' ' <<<"$MESH" | xargs | sed 's/ /*/g')))")
     fi
   else
-    defaults MODEL=EleutherAI/gpt-j-6B BATCH=1 ACCUMULATION=16 MAX_STEPS=10000 LEARNING_RATE=1e-5 WARMUP_STEPS=500 \
+    defaults MODEL=EleutherAI/gpt-j-6B BATCH=1 EVAL_BATCH=1 ACCUMULATION=16 MAX_STEPS=10000 LEARNING_RATE=1e-5 WARMUP_STEPS=500 \
       MESH=fsdp=8 SAMPLES=20 REMAT=dots
-    wanted DATA_DIR "a corpus folder; python -m data_processing corpus makes one"
+    want_knob DATA_DIR "a corpus folder; python -m data_processing corpus makes one"
   fi
   defaults BLOCK_SIZE=2048 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin gpt-j "$@"

@@ -288,6 +288,68 @@ def test_what_is_started_gets_the_signal_and_its_last_words_and_status_come_thro
     assert first.startswith("started training/run_clm_apps.py --output_dir ")
 
 
+STEP = """
+import os, pathlib, sys
+words = sys.argv[1:]
+if words[:2] == ["-m", "training"] and "--wrong" in words:
+    sys.exit(2)
+if words[0] == "-u":  # a training, which ends as FAIL says
+    words = words[1:]
+    if os.environ.get("FAIL"):
+        sys.exit(int(os.environ["FAIL"]))
+print("ran", " ".join(words[:3]).replace(os.environ["FOLDER"] + "/", ""))
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe whose every command only says that it ran; its steps are the launcher's own."""
+    venv = make_venv(tmp_path / "venv", ROOT, STEP)
+
+    def run(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
+        clean = {key: value for key, value in os.environ.items() if key not in ("MODEL", "SIZE")}
+        env = clean | {
+            "CODE_CLIPPY_VENV": str(venv), "LOG_DIR": str(tmp_path / "log"), "OUTPUT_DIR": str(tmp_path / name),
+            "ACCELERATOR": "cpu", "FOLDER": str(tmp_path), **environment,
+        }  # fmt: skip
+        return subprocess.run(
+            ["./run.sh", name, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def steps_of(said: str) -> list[str]:
+    return [line.removeprefix("ran ") for line in said.splitlines() if line.startswith("ran ")]
+
+
+def test_a_recipe_goes_on_with_the_step_that_it_was_in(recipe, tmp_path):
+    first = recipe("codeparrot", FAIL="75")
+    assert first.returncode == 75
+    assert steps_of(first.stdout) == ["-m data_processing corpus", "-m tokenizer_patch train"]
+    second = recipe("codeparrot")
+    assert second.returncode == 0, second.stderr
+    assert steps_of(second.stdout) == [
+        "training/run_clm_streaming_flax.py --output_dir codeparrot/model",
+        "-m evaluation bits_per_byte", "-m evaluation run", "-m training report",
+    ]  # fmt: skip
+    assert f"Everything lies in {tmp_path}/codeparrot" in second.stdout
+    (log,) = (tmp_path / "log").iterdir()
+    assert log.read_text() == first.stdout + second.stdout
+    third = recipe("codeparrot")
+    assert not steps_of(third.stdout) and third.stdout.count("done before: ") == 6
+
+
+def test_a_recipe_does_not_go_on_with_what_others_values_made_and_starts_with_no_wrong_flag(recipe, tmp_path):
+    refused = recipe("codex-s", "--wrong", "3")
+    assert refused.returncode == 2 and not (tmp_path / "codex-s").exists()
+    assert recipe("codex-s", FAIL="1").returncode == 1
+    for environment in ({"EPOCHS": "7"}, {"PAIRS": "/pairs"}):
+        other = recipe("codex-s", **environment)
+        assert other.returncode == 2 and "wanted the same, or another OUTPUT_DIR" in other.stderr + other.stdout
+    assert recipe("codex-s", BATCH="3").returncode == 0  # the same training on another machine
+
+
 GCLOUD = """
 import os, pathlib, shutil, subprocess, sys
 words = sys.argv[4:]
