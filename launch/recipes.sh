@@ -24,12 +24,12 @@ remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TP
 # ---- of one command ----------------------------------------------------------------------------------------------------
 
 recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then train
-  local name=$1 script=$2 words=(--output_dir "$(place "$3")") data=$4 store kind wanted
+  local name=$1 script=$2 output=$3 data=$4 store kind wanted words=()
   shift 4
   store=$(place "${CHECKPOINT_STORE:-}")
-  if [ -n "$store" ]; then words+=(--checkpoint_store "$store"); fi
+  if [ -n "$store" ]; then words=(--checkpoint_store "$store"); fi
   if [ -n "${RUN_DIR:-}" ]; then  # as a step of a recipe
-    together model "train" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
+    train_into model "train" "$script" "${words[@]}" "$@"
     return
   fi
   kind=$(accelerator)
@@ -37,7 +37,7 @@ recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then trai
   # shellcheck disable=SC2086  # words
   [ -n "${DRY_RUN:-}" ] || setup $wanted
   platform "$kind"
-  start "$name" "$wanted" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
+  start "$name" "$wanted" "$PYTHON" -u "training/$script" --output_dir "$(place "$output")" "${words[@]}" "$@"
 }
 
 # ---- of several steps --------------------------------------------------------------------------------------------------
@@ -104,13 +104,24 @@ begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and 
 
 DEVICES=()  # what stands before a training command that wants devices made of this one
 
+train_into() {  # train_into FOLDER TITLE SCRIPT FLAGS...: by all processes; adapters lie beside, and are merged into the folder
+  local folder=$1 title=$2 script=$3
+  shift 3
+  TRAINED=$folder  # where the run's metrics are
+  case " $*" in *" --lora_rank"* | *" --lora-rank"*) TRAINED=$folder-adapters ;; esac
+  together "$TRAINED" "$title" "${DEVICES[@]}" "$PYTHON" -u "training/$script" --output_dir "$RUN_DIR/$TRAINED" "$@"
+  if [ "$TRAINED" = "$folder" ]; then return; fi
+  alone "$folder" "merge the adapters into the model that they are of" "$PYTHON" -m modeling merge \
+    "$RUN_DIR/$TRAINED" "$RUN_DIR/$folder" --overwrite_output_dir
+}
+
 train_model() {  # train_model FOLDER TITLE SCRIPT FLAGS...: by the knobs, into a folder of the recipe's
   local more=()
   if [ -n "${CHECKPOINT_STORE:-}" ]; then more+=(--checkpoint_store "$(place "$CHECKPOINT_STORE")/$1"); fi
   if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
   if [ -n "${DECAY_STEPS:-}" ]; then more+=(--decay_steps "$DECAY_STEPS"); fi
   if [ -n "${MESH:-}" ]; then more+=(--placement mesh --mesh "$MESH"); fi
-  together "$1" "$2" "${DEVICES[@]}" "$PYTHON" -u "training/$3" --output_dir "$RUN_DIR/$1" "${more[@]}" \
+  train_into "$1" "$2" "$3" "${more[@]}" \
     --do_train --do_eval --resume_from_checkpoint auto \
     --token_cache_dir "$RUN_DIR/tokens" \
     --preprocessing_num_workers "$WORKERS" \
@@ -181,9 +192,9 @@ run_benchmark() {  # run_benchmark MODEL: programs by the knobs, judged in the s
     --output_dir "$RUN_DIR/scores" "${more[@]}"
 }
 
-report_run() {  # report_run FOLDER TITLE [FLAGS...]: the page of a training
-  alone report "report" "$PYTHON" -m training report --run_dir "$RUN_DIR/$1" --title "$2" \
-    --output "$RUN_DIR/report.html" "${@:3}"
+report_run() {  # report_run TITLE [FLAGS...]: the page of the last training
+  alone report "report" "$PYTHON" -m training report --run_dir "$RUN_DIR/$TRAINED" --title "$1" \
+    --output "$RUN_DIR/report.html" "${@:2}"
 }
 
 finish() {  # finish MODEL WHAT...: where everything lies

@@ -48,7 +48,7 @@ codegen() {
     "$RUN_DIR/bits_per_byte.md" "${table[@]}"
   stage=${trained[-1]##*/}
   run_benchmark "$RUN_DIR/$stage"
-  report_run "$stage" "CodeGen, $SIZE" --scores "$RUN_DIR/bits_per_byte_mono.json"
+  report_run "CodeGen, $SIZE" --scores "$RUN_DIR/bits_per_byte_mono.json"
   finish "$stage" "bits_per_byte.md: a row a stage, a column a held-out set" \
     "scores/: MTPB, every conversation and its verdict" "report.html: the last stage's curves"
 }

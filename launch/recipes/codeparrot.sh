@@ -25,6 +25,6 @@ codeparrot() {
     --data_dir "$DATA_DIR" --max_steps "$MAX_STEPS" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"
-  report_run model "CodeParrot, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
+  report_run "CodeParrot, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
   finish model "scores/: pass@k, every program and its verdict" "report.html: curves and bits per byte"
 }

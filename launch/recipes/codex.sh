@@ -5,7 +5,7 @@
 codex_s() {
   codex codex_s codex-s "functions, loss on the body" "$@"
   run_benchmark "$RUN_DIR/model"
-  report_run model "Codex-S, $SIZE"
+  report_run "Codex-S, $SIZE"
   finish model "scores/: pass@k on held-out functions" "report.html: the curves"
 }
 
@@ -15,7 +15,7 @@ codex_d() {
   alone scores "docstrings, graded by the code that a model writes from them" "$PYTHON" -m evaluation retell \
     --benchmark "$BENCHMARK" --problems "$PROBLEMS" --model "$RUN_DIR/model" --writer "$(model "${WRITER:-$MODEL}")" \
     --max_new_tokens "$ANSWER_TOKENS" --output_dir "$RUN_DIR/scores"
-  report_run model "Codex-D, $SIZE"
+  report_run "Codex-D, $SIZE"
   finish model "scores/: each docstring, the code written from it, and whether that passes" "report.html: the curves"
 }
 

@@ -33,6 +33,6 @@ gpt_j() {
     --data_dir "$DATA_DIR" --max_steps "$MAX_STEPS" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"
-  report_run model "GPT-J, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
+  report_run "GPT-J, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
   finish model "scores/: pass@k, every program and its verdict" "report.html: curves and bits per byte"
 }
