@@ -68,7 +68,7 @@ want_knob() {  # want_knob KNOB WHAT: refuse to go on without it
 }
 
 begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe; a wrong flag ends it
-  local name=$1 knob kind extras inputs flags command=resolve
+  local name=$1 knob word kind extras inputs flags command=resolve
   shift
   RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
   for knob in OUTPUT_DIR DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS; do
@@ -94,7 +94,9 @@ begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and 
   for knob in MODEL CONFIG TOKENIZER DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS STAGES MAX_STEPS EPOCHS; do
     if [ -n "${!knob:-}" ]; then inputs+=" $knob=${!knob}"; fi
   done
-  inputs+=" $*"
+  for word in "$@"; do
+    case $word in --dry_run | --dry-run) ;; *) inputs+=" $word" ;; esac
+  done
   if [ -e "$RUN_DIR/.inputs" ] && [ "$(cat "$RUN_DIR/.inputs")" != "$inputs" ]; then
     die "$RUN_DIR holds what was made by '$(cat "$RUN_DIR/.inputs")', and this is '$inputs'; wanted the same, or another OUTPUT_DIR"
   fi
@@ -109,7 +111,13 @@ train_into() {  # train_into FOLDER TITLE SCRIPT FLAGS...: by all processes; ada
   shift 3
   TRAINED=$folder  # where the run's metrics are
   case " $*" in *" --lora_rank"* | *" --lora-rank"*) TRAINED=$folder-adapters ;; esac
-  together "$TRAINED" "$title" "${DEVICES[@]}" "$PYTHON" -u "training/$script" --output_dir "$RUN_DIR/$TRAINED" "$@"
+  set -- "${DEVICES[@]}" "$PYTHON" -u "training/$script" --output_dir "$RUN_DIR/$TRAINED" "$@"
+  case "${DRY_RUN:-} $* " in " "*" --dry_run "* | " "*" --dry-run "*)  # nothing is trained, so nothing can follow
+    say "$title: dry run"
+    "$@"
+    exit ;;
+  esac
+  together "$TRAINED" "$title" "$@"
   if [ "$TRAINED" = "$folder" ]; then return; fi
   alone "$folder" "merge the adapters into the model that they are of" "$PYTHON" -m modeling merge \
     "$RUN_DIR/$TRAINED" "$RUN_DIR/$folder" --overwrite_output_dir

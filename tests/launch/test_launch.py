@@ -340,6 +340,13 @@ def test_a_recipe_goes_on_with_the_step_that_it_was_in(recipe, tmp_path):
     assert not steps_of(third.stdout) and third.stdout.count("done before: ") == 6
 
 
+def test_a_dry_run_of_the_training_ends_the_recipe_there_and_the_recipe_itself_still_goes_on(recipe):
+    dry = recipe("codeparrot", "--seed=3", "--dry_run")
+    (last,) = steps_of(dry.stdout)[2:]
+    assert dry.returncode == 0 and last == "training/run_clm_streaming_flax.py --output_dir codeparrot/model"
+    assert len(steps_of(recipe("codeparrot", "--seed=3").stdout)) == 4
+
+
 def test_a_recipe_does_not_go_on_with_what_others_values_made_and_starts_with_no_wrong_flag(recipe, tmp_path):
     refused = recipe("codex-s", "--wrong", "3")
     assert refused.returncode == 2 and not (tmp_path / "codex-s").exists()
