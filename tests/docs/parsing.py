@@ -24,7 +24,6 @@ class Listed(BaseException):
 
 def _main(words: list[str]) -> None:
     if words[:2] == ["python", "-m"]:
-        sys.modules.pop(f"{words[2]}.__main__", None)  # that it was imported before is no matter here
         sys.argv = [words[2], *words[3:]]
         runpy.run_module(words[2], run_name="__main__", alter_sys=True)
     else:
@@ -41,6 +40,8 @@ def parsed(words: list[str]) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interface.flags, "parse", stop)
         patch.setattr(sys, "argv", [])
+        for package in words[2:3]:  # whether it was imported before is no matter here
+            patch.delitem(sys.modules, f"{package}.__main__", raising=False)
         try:
             _main(words)
         except Parsed as end:
@@ -63,6 +64,7 @@ def subcommands(package: str) -> list[str]:
         patch.setattr(interface.flags, "choose", stop)
         patch.setattr(interface.flags, "parse", none)
         patch.setattr(sys, "argv", [])
+        patch.delitem(sys.modules, f"{package}.__main__", raising=False)
         try:
             _main(["python", "-m", package])
         except Listed as end:

@@ -164,9 +164,9 @@ def test_what_needs_gcloud_or_slurm_prints_what_it_would_do():
 
 
 def test_a_wrong_flag_and_an_unknown_program_would_be_found(capsys):
-    wrong = Shown("page", {}, ["python", "-m", "generation", "--model", "M", "--promt", "x"])
+    wrong = Shown("page", {}, ["python", "-m", "generation", "--model", "M", "--prompt", "x", "--max_new_token", "3"])
     with pytest.raises(pytest.fail.Exception):
         check_python(wrong)
-    assert "did you mean --prompt?" in capsys.readouterr().err
+    assert "did you mean --max_new_tokens?" in capsys.readouterr().err
     with pytest.raises(AssertionError, match="how frobnicate is checked"):
         test_a_command_that_is_shown_is_right(Shown("page", {}, ["frobnicate"]))

@@ -104,7 +104,8 @@ def test_the_server_streams_what_our_own_sampler_writes(served, roomy_dir):
     lines = [line for line in post(url + "completions", body).splitlines() if line.startswith("data: {")]
     chunks = [json.loads(line.removeprefix("data: "))["choices"][0] for line in lines]
     assert len(chunks) > 2 and chunks[-1]["finish_reason"] in ("length", "stop")
-    assert "".join(chunk["text"] for chunk in chunks) == greedy(roomy_dir, 12)
+    text = "".join(chunk["text"] for chunk in chunks)
+    assert text == greedy(roomy_dir, 12).rstrip("\N{REPLACEMENT CHARACTER}")  # half a character is not streamed
 
 
 @pytest.mark.long
