@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "recipes.md"
@@ -31,21 +31,21 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "generation
 
 
 class Recipe(NamedTuple):
-    """A recipe, the training that is its product, and the file with its scores."""
+    """A recipe, the training that is its product, and its file of bits per byte, where it has one."""
 
     name: str
     model: str = "model"
-    scores: str = "scores/results.json"
+    bits: str = ""
 
 
 RECIPES = (
-    Recipe("code-clippy"),
+    Recipe("code-clippy", bits="bits_per_byte.json"),
     Recipe("apps"),
-    Recipe("codeparrot"),
-    Recipe("codegen", model="mono"),
+    Recipe("codeparrot", bits="bits_per_byte.json"),
+    Recipe("codegen", model="mono", bits="bits_per_byte_mono.json"),
     Recipe("codex-s"),
     Recipe("codex-d"),
-    Recipe("gpt-j"),
+    Recipe("gpt-j", bits="bits_per_byte.json"),
 )
 LOAD = """
 import sys
@@ -128,7 +128,7 @@ def examine(recipe: Recipe, folder: Path) -> Iterator[str]:
         raise Failed(done.stderr[-2000:])
     yield "yes"
 
-    yield "yes: " + scores(json.loads((folder / recipe.scores).read_text())["metrics"])
+    yield f"yes: {scores(recipe, folder)}"
 
 
 def start(recipe: Recipe, folder: Path) -> subprocess.Popen[bytes]:
@@ -178,12 +178,16 @@ def weights(model: Path) -> str:
     return hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
 
 
-def scores(metrics: dict[str, Any]) -> str:
-    """The first of the metrics that is a number.  Raises: Failed."""
-    for name, value in metrics.items():
-        if isinstance(value, int | float):
-            return f"{name} {value:.3g}"
-    raise Failed(f"no number in {metrics}")
+def scores(recipe: Recipe, folder: Path) -> str:
+    """What the recipe says of its model.  Raises: Failed where that is no number."""
+    metrics = json.loads((folder / "scores" / "results.json").read_text())["metrics"]
+    values = {"pass@1": metrics.get("pass@1")}
+    if recipe.bits:
+        results = json.loads((folder / recipe.bits).read_text())["results"]
+        values["bits a byte"] = results[str(folder / recipe.model)]["bits_per_byte"]
+    if wrong := [name for name, value in values.items() if not isinstance(value, int | float)]:
+        raise Failed(f"no number for {', '.join(wrong)} of {metrics}")
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
 
 
 def table(rows: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -20,10 +21,15 @@ def test_rows_take_the_place_of_those_of_the_same_recipes_and_keep_the_others(tm
     assert text.startswith(f"before\n{recipes.BEGIN}\n| recipe |") and text.endswith(f"{recipes.END}\nafter\n")
 
 
-def test_a_score_is_a_number():
-    assert recipes.scores({"difficulty": {"all": 3}, "pass@1": 0.25}) == "pass@1 0.25"
-    with pytest.raises(recipes.Failed, match="no number"):
-        recipes.scores({"pass@1": None})
+def test_a_score_is_a_number(tmp_path):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "results.json").write_text(json.dumps({"metrics": {"pass@1": 0.25}}))
+    (tmp_path / "bits.json").write_text(json.dumps({"results": {f"{tmp_path}/model": {"bits_per_byte": 2.5}}}))
+    scored = recipes.Recipe("any", bits="bits.json")
+    assert recipes.scores(scored, tmp_path) == "pass@1 0.25, bits a byte 2.5"
+    (tmp_path / "scores" / "results.json").write_text(json.dumps({"metrics": {"pass@1": None}}))
+    with pytest.raises(recipes.Failed, match="no number for pass@1"):
+        recipes.scores(scored, tmp_path)
 
 
 def test_the_benchmark_has_every_recipe_of_the_launcher():
