@@ -204,6 +204,21 @@ def test_a_step_gets_the_signal_that_the_launcher_alone_gets(tmp_path):
     assert not (tmp_path / "run" / ".done").exists()
 
 
+def test_a_signal_ends_who_works_alone_and_who_waits_with_the_status_of_a_stopped_training(tmp_path):
+    """So that Slurm queues the job again, whatever it was at."""
+    steps = JOB + """sleep() { echo waits; command sleep "$1"; }; alone a "first" sh -c 'echo works; exec sleep 60'"""
+    for rank, said in (("0", "works\n"), ("1", "waits\n")):
+        process = subprocess.Popen(
+            ["bash", "-c", steps, "-", str(tmp_path), rank], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        while process.stdout.readline() != said:
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=30)
+        assert process.returncode == 75
+        (tmp_path / ".failed").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(("vendor", "device", "wanted"), [
     ("0x1ae0", "0x0063", "tpu"), ("0x1ae0", "0x0042", "cpu"), ("0x10de", "0x0063", "cpu"),
 ])  # fmt: skip
