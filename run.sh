@@ -123,11 +123,11 @@ need_bubblewrap() {  # the tests of the sandbox are skipped without it
   echo "bubblewrap is missing, and with it the tests of the sandbox: sudo apt-get install -y bubblewrap" >&2
 }
 
-run_tests() {
+run_tests() {  # two at a time, a file's tests together: most of their time one core compiles
   local long=()
   need_bubblewrap
   if [ "${1:-}" = --all ]; then long=(--all) && shift; fi
-  "$PYTHON" -m pytest "${long[@]}" "$@"
+  "$PYTHON" -m pytest --numprocesses "${TEST_PROCESSES:-2}" --dist loadfile "${long[@]}" "$@"
 }
 
 # ---- benchmarks --------------------------------------------------------------------------------------------------------
