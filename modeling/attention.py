@@ -158,7 +158,7 @@ def _attend_blocks(
     size: int,
     dtype: str,
 ) -> jax.Array:
-    """Attention of scaled queries, a block of them at a time.
+    """Attention of scaled queries, a block of them at a time; all float32.
 
     The backward pass keeps the weights as the products take them, in `dtype`; autodiff would keep them in float32 too.
     """
@@ -174,7 +174,6 @@ def _forward(
     size: int,
     dtype: str,
 ) -> tuple[jax.Array, Any]:
-    types = tuple(jnp.zeros(0, x.dtype) for x in (query_BHTK, key_BHTK, value_BHTK))
     query_BHTK, key_BHTK, value_BHTK = (x.astype(dtype) for x in (query_BHTK, key_BHTK, value_BHTK))
     weights, mixed = [], []
     for block, keys in _blocks(query_BHTK.shape[2], size, window):
@@ -184,13 +183,13 @@ def _forward(
         weights.append(jax.nn.softmax(scores_BHTS, axis=-1).astype(dtype))
         mixed.append(dot("BHTS,BHSK->BHTK", weights[-1], value_BHTK[:, :, keys], dtype))
     mixed_BHTK = jnp.concatenate(mixed, axis=2)
-    return mixed_BHTK, (query_BHTK, key_BHTK, value_BHTK, weights, mixed_BHTK, types)
+    return mixed_BHTK, (query_BHTK, key_BHTK, value_BHTK, weights, mixed_BHTK)
 
 
 def _backward(
     window: int | None, size: int, dtype: str, saved: Any, cotangent_BHTK: jax.Array
 ) -> tuple[jax.Array | None, ...]:
-    query_BHTK, key_BHTK, value_BHTK, weights, mixed_BHTK, types = saved
+    query_BHTK, key_BHTK, value_BHTK, weights, mixed_BHTK = saved
     shared_BHT = jnp.sum(cotangent_BHTK * mixed_BHTK, axis=-1, keepdims=True)
     to_query = []
     # keys last: so only narrow operands are transposed
@@ -207,8 +206,7 @@ def _backward(
             jax.lax.dynamic_update_slice_in_dim(whole, whole[..., keys] + more, keys.start, 3)
             for whole, more in ((to_key_BHKS, more_key), (to_value_BHKS, more_value))
         )
-    found = jnp.concatenate(to_query, axis=2), to_key_BHKS.swapaxes(2, 3), to_value_BHKS.swapaxes(2, 3)
-    return *(x.astype(like.dtype) for x, like in zip(found, types, strict=True)), None
+    return jnp.concatenate(to_query, axis=2), to_key_BHKS.swapaxes(2, 3), to_value_BHKS.swapaxes(2, 3), None
 
 
 _attend_blocks.defvjp(_forward, _backward)

@@ -9,8 +9,12 @@ import jax
 import jax.numpy as jnp
 
 
-def layer_norm(x: jax.Array, scale: Any, bias: Any, epsilon: float) -> jax.Array:
-    """Normalise the last axis to mean 0 and variance 1, then scale and shift.  Source: arXiv:1607.06450."""
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float) -> jax.Array:
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift.  Source: arXiv:1607.06450.
+
+    The gradient is written by hand: autodiff's ends in a sum that XLA's CPU backend takes for cheap and repeats in
+    each layer below, so that a layer's cost grows with those above it (docs/log.md).
+    """
     return _layer_norm(x, scale[...], bias[...], epsilon)
 
 
