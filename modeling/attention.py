@@ -23,6 +23,7 @@ from modeling.execution import Execution
 from modeling.layers import LayerCache, Pass
 
 BLOCK = 128  # queries a block: the side of a matrix unit; of 64, 128 and 256 the fastest on a CPU (docs/log.md)
+KERNELS: dict[str, Callable[..., jax.Array]] = {"cudnn": cudnn_attention, "splash": splash_attention}
 
 
 def visible(
@@ -109,20 +110,19 @@ def _attend_whole(
     """Attention among the tokens of whole rows, in the way that `this.how` names."""
     T = query_BHTK.shape[2]
     way, segments_BT = this.how.attention, this.segment_ids_BT
-    if way in ("cudnn", "splash") and not (this.dropout and this.dropout.rates.attention):
-        # a kernel multiplies nothing but queries and keys; scaled in float32, then rounded
-        kernel = cudnn_attention if way == "cudnn" else splash_attention
+    size = T if way == "plain" else BLOCK
+    if not (this.dropout and this.dropout.rates.attention):  # else in blocks: a kernel has no place to drop weights
 
         def attend_own(
             query: jax.Array, key: jax.Array, value: jax.Array, segments_BT: jax.Array | None = None
         ) -> jax.Array:
-            return kernel(query, key, value, segments_BT, window, this.how.dtype)
+            if way in KERNELS:
+                return KERNELS[way](query, key, value, segments_BT, window, this.how.dtype)
+            return _attend_blocks(query, key, value, segments_BT, window, size, this.how.dtype)
 
+        # a kernel multiplies nothing but queries and keys; scaled in float32, then rounded
         all_rows = [query_BHTK * scale, key_BHTK, value_BHTK] + ([] if segments_BT is None else [segments_BT])
         return _on_each_device(attend_own, this.how)(*all_rows)
-    size = T if way == "plain" else BLOCK  # a kernel has no place to drop weights: then in blocks
-    if not (this.dropout and this.dropout.rates.attention):
-        return _attend_blocks(query_BHTK * scale, key_BHTK, value_BHTK, segments_BT, window, size, this.how.dtype)
     blocks = []
     for block, keys in _blocks(T, size, window):
         seen_BTS = _seen(block, keys, segments_BT, window)
@@ -213,7 +213,8 @@ _attend_blocks.defvjp(_forward, _backward)
 
 
 def _on_each_device(attend_own: Callable[..., jax.Array], how: Execution) -> Callable[..., jax.Array]:
-    """On a mesh, let each device attend with its own rows and heads: XLA cannot cut a kernel up by itself."""
+    """On a mesh, let each device attend with its own rows and heads: XLA cannot cut a kernel up by itself, nor axes
+    that `dot` merges."""
     if not how.rows_over:
         return attend_own
 

@@ -51,7 +51,7 @@ def _merged(left: str, right: str, out: str, x: jax.Array, y: jax.Array) -> jax.
     length = dict(zip(left + right, x.shape + y.shape, strict=True))
     batch = "".join(letter for letter in left if letter in right and letter in out)
     summed = "".join(letter for letter in left if letter not in out)
-    rows, columns = ("".join(letter for letter in side if letter in out and letter not in batch) for side in (left, right))
+    rows, columns = ("".join(n for n in side if n in out and n not in batch) for side in (left, right))
 
     def merge(side: str, operand: jax.Array, *axes: str) -> jax.Array:
         ordered = jnp.einsum(f"{side}->{''.join(axes)}", operand)
