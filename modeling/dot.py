@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -38,11 +39,28 @@ def _contract(spec: str, x: jax.Array, y: jax.Array, dtype: str) -> jax.Array:
     batch = [letter for letter in left if letter in right and letter in out]
     if not batch or (left[-1] in right and left[-1] not in out and list(left[: len(batch)]) == batch):
         return low(x, y)
-    # XLA's CPU backend has a batched bfloat16 product only where the left operand's last axis is summed over
-    # ("Unsupported element type for DotThunk"). The rounded operands multiplied in float32 are the same numbers.
-    return jax.lax.platform_dependent(
-        x, y, cpu=lambda x, y: jnp.einsum(spec, x.astype(jnp.float32), y.astype(jnp.float32)), default=low
-    )
+    return jax.lax.platform_dependent(x, y, cpu=partial(_merged, left, right, out), default=low)
+
+
+def _merged(left: str, right: str, out: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The batched product of [N, rows, summed] and [N, summed, columns], one axis each.
+
+    XLA's CPU backend has a batched bfloat16 product for operands that lie in memory in this order, and converts others
+    to float32. It counts a transposed operand among the others, but not one that is reshaped after.
+    """
+    length = dict(zip(left + right, x.shape + y.shape, strict=True))
+    batch = "".join(letter for letter in left if letter in right and letter in out)
+    summed = "".join(letter for letter in left if letter not in out)
+    rows, columns = ("".join(n for n in side if n in out and n not in batch) for side in (left, right))
+
+    def merge(side: str, operand: jax.Array, *axes: str) -> jax.Array:
+        ordered = jnp.einsum(f"{side}->{''.join(axes)}", operand)
+        return ordered.reshape([math.prod(length[letter] for letter in axis) for axis in axes])
+
+    operands = merge(left, x, batch, rows, summed), merge(right, y, batch, summed, columns)
+    product = jnp.einsum("nij,njk->nik", *operands, preferred_element_type=jnp.float32)
+    whole = batch + rows + columns
+    return jnp.einsum(f"{whole}->{out}", product.reshape([length[letter] for letter in whole]))
 
 
 def _forward(spec: str, x: jax.Array, y: jax.Array, dtype: str) -> tuple[jax.Array, tuple[jax.Array, ...]]:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import modeling
-from modeling.attention import BLOCK, self_attention
+from modeling.attention import BLOCK, self_attention, visible
+from modeling.attention import attend as attend_seen
 from modeling.attention_kernels import cudnn_attention, splash_attention
 from modeling.decoder import PLAIN, TooManyTokens, config_from_hf
 from modeling.dropout import row_keys
@@ -64,6 +65,23 @@ def test_attention_equals_a_loop_over_queries(way, window, with_segments):
     T = 2 * BLOCK + 7
     rows, ids = random_rows(T), segments(T) if with_segments else None
     close(attend(way, rows, window, ids), slow_attention(rows, window, ids))
+
+
+@pytest.mark.parametrize(("window", "with_segments"), [(None, True), (100, False)])
+def test_gradients_in_blocks_equal_autodiff_over_all_scores(window, with_segments):
+    T = 2 * BLOCK + 7
+    rows, ids = random_rows(T), segments(T) if with_segments else None
+    seen = visible(jnp.arange(T), jnp.arange(T), None, window)
+    if with_segments:
+        seen &= ids[:, :, None] == ids[:, None]
+
+    def plain(*rows):
+        return attend_seen(*rows, seen, 0.7, "float32").swapaxes(1, 2).reshape(B, T, -1)
+
+    def gradients(function):
+        return jax.jit(jax.grad(lambda rows: jnp.sum(jnp.sin(function(*rows)))))(rows)
+
+    close(gradients(lambda *rows: attend("blocked", rows, window, ids)), gradients(plain))
 
 
 KERNELS = {
