@@ -22,7 +22,7 @@ RECIPE = (
     "block_size", "max_steps", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps",
     "warmup_ratio", "decay_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm",
     "per_device_train_batch_size", "gradient_accumulation_steps", "dtype", "segment_ids", "placement", "mesh", "remat",
-    "attention", "seed",
+    "attention", "lora_rank", "lora_alpha", "lora_targets", "seed",
 )  # fmt: skip
 
 

@@ -33,7 +33,8 @@ from modeling.hub import TOKENIZER_FILES
 from training.arguments import TrainingArguments
 from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in
 
-MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES, "model*.safetensors", "*.index.json")
+MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES, "model*.safetensors", "*.index.json",
+               "adapter_config.json", "adapter_model.safetensors")  # fmt: skip
 COMPANIONS = ("README.md", "figure-*.png", "report.html", "metrics.jsonl")  # of output_dir, as they are at that moment
 LAST_CHECKPOINT = "last-checkpoint"
 GRACE_SECONDS = 5.0  # for the push that is under way when a run is asked to stop; a spot machine has 30 in all
