@@ -31,9 +31,9 @@ from modeling.tensor_writer import write_safetensors
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # What PEFT can do beside plain LoRA; each must be as here, for a forward pass of ours knows nothing of it.
 PLAIN = {
-    "peft_type": "LORA", "bias": "none", "use_rslora": False, "use_dora": False, "rank_pattern": {}, "alpha_pattern": {},
-    "modules_to_save": None, "layers_to_transform": None, "trainable_token_indices": None, "target_parameters": None,
-    "exclude_modules": None,
+    "peft_type": "LORA", "bias": "none", "use_rslora": False, "use_dora": False, "rank_pattern": {},
+    "alpha_pattern": {}, "modules_to_save": None, "layers_to_transform": None, "trainable_token_indices": None,
+    "target_parameters": None, "exclude_modules": None,
 }  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def training_memory(
     Parameters, gradients (twice when accumulated) and AdamW's two moments are float32, cut as
     `modeling.table.partition` says. Activations are what the forward pass hands to the backward pass, traced with
     abstract values; those as wide as the MLP are cut over "tensor", the others whole. With remat of whole blocks one
-    block's are alive beside. Beside adapters the model is held in the operands' precision, without gradients and moments.
+    block's are alive beside. Beside adapters the model is held in the operands' precision, and has neither gradients
+    nor moments.
     """
     mesh = mesh or {}
     table = family(config).table

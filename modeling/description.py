@@ -52,7 +52,7 @@ def describe(
             *_operations(config, length, lora),
             "",
             *_memory(memory, mesh),
-        ]  # fmt: skip
+        ]
     )
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 @partial(jax.tree_util.register_dataclass, data_fields=("base", "down", "up"), meta_fields=("scale",))
 @dataclass(frozen=True)
 class Adapted:
-    """A matrix [..., out, in] that stays as it is, and what is added to it: scale * up [..., out, R] @ down [..., R, in].
+    """A matrix [..., out, in] that stays as it is, and what is added: scale * up [..., out, R] @ down [..., R, in].
 
     It stands where a matrix does: in params, and as the second operand of `dot` (see modeling.lora).
     """

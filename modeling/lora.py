@@ -103,7 +103,7 @@ def adapter_sizes(config: DecoderConfig, lora: Lora) -> dict[str, int]:
 
 
 def init_adapters(config: DecoderConfig, lora: Lora, seed: int | jax.Array) -> Params:
-    """First values: `down` uniform within 1/sqrt(in), `up` zero, so that the first step starts from the model itself."""
+    """First values: `down` uniform within 1/sqrt(in), `up` zero: the first step starts from the model itself."""
     tree: Params = {}
     sizes, key = adapter_sizes(config, lora), jax.random.key(seed)
     for row in adapter_table(config, lora):
