@@ -29,6 +29,7 @@ from interface.errors import NotPushed
 from interface.progress import say
 from interface.push import PushRefused, full_id, open_repository, push_all, push_and_tell
 from interface.workers import start_process
+from modeling.adapter_files import is_adapter
 from modeling.hub import TOKENIZER_FILES
 from training.arguments import TrainingArguments
 from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in
@@ -123,7 +124,7 @@ class HubPush:
     def now(self, checkpoint: str | None) -> str:
         """Push a checkpoint by its name, or the model of output_dir; return the commit's URL.  Raises: PushRefused."""
         folder = self._output_dir / checkpoint if checkpoint else self._output_dir
-        if not (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file() and not is_adapter(folder):
             names = ", ".join(path.name for path in checkpoints_in(self._output_dir)) or "none"
             raise PushRefused(
                 f"{folder} holds no model; wanted one of the checkpoints there ({names}), by --checkpoint"

@@ -295,7 +295,7 @@ def _model_files(
 def _overwrites(arguments: TrainingArguments, output_dir: Path) -> bool:
     """Whether an earlier run in output_dir may move aside."""
     # A run that was killed before its first checkpoint: the same command starts again, its remains move aside.
-    finished = (output_dir / "config.json").exists() or checkpoints_in(output_dir)
+    finished = (output_dir / "config.json").exists() or is_adapter(output_dir) or checkpoints_in(output_dir)
     if arguments.resume_from_checkpoint != "auto" or finished or not output_dir.is_dir():
         return arguments.overwrite_output_dir
     ours = {*written(output_dir), "written.json", *(path.name for path in remains(output_dir))}
