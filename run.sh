@@ -3,16 +3,16 @@
 #
 #   ./run.sh                          set up .venv, then run the main job on embedded data
 #   ./run.sh finetune DIR [flags]     the same job on your own code (a folder or a git repository)
-#   ./run.sh code-clippy [flags]      recipe: GPT-Neo 125M on code of many languages, with the reference's flags
-#   ./run.sh apps [flags]             recipe: GPT-Neo 125M on APPS, prompts without loss
+#   ./run.sh RECIPE [flags]           code-clippy, apps, codeparrot, codegen, codex-s, codex-d, gpt-j: docs/recipes.md
 #   ./run.sh setup [EXTRA...]         only make .venv, with what this machine's accelerator wants
 #   ./run.sh test [--all]             set up, then pass the tests; --all adds the long ones
 #   ./run.sh bench [NAME [flags]]     measure speed beside a peer: the scripts of benchmarks/, all or one
+#   ./run.sh docs                     build the documentation's site into .cache/site
 #   ./run.sh help
 #
 # A recipe goes on from its newest checkpoint when it is given again. Flags after it win over its own; each of its values is
-# an environment variable too (docs/recipes.md): OUTPUT_DIR, MODEL, DATA_DIR, BATCH, ACCUMULATION, MAX_STEPS, PUSH_TO_HUB and
-# more. ACCELERATOR (tpu, cuda, cpu) wins over what is found, LOG_DIR says where log-HOST.txt goes (default: logs/RECIPE), and
+# an environment variable too (docs/recipes.md): SIZE, OUTPUT_DIR, MODEL, DATA_DIR, BATCH, ACCUMULATION, MAX_STEPS and more.
+# ACCELERATOR (tpu, cuda, cpu) wins over what is found, LOG_DIR says where log-HOST.txt goes (default: logs/RECIPE), and
 # DRY_RUN=1 prints the exact command instead of giving it. launch/ starts recipes on TPU slices, Slurm and several GPUs.
 #
 # Knobs of the other jobs: RUN_DIR (where the job writes), BASE_STEPS, TUNE_STEPS, SCORE_BYTES (how long it takes),
@@ -151,6 +151,7 @@ case ${1:-main} in
   setup) shift; make_ready "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
   bench) shift; setup test bench; keep_scratch_memory; bench "$@" ;;
+  docs) shift; setup docs; NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict "$@"; echo "wrote .cache/site/index.html" ;;
   help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
   *) die "unknown command $1; ./run.sh help lists them" ;;
 esac

@@ -59,7 +59,7 @@ GROUPS = {
 }
 INTRODUCTION = """# Flags of the other commands
 
-What the two training commands take is on [its own page](flags.md). `python docs/write_flags.py` writes both pages' tables.
+What the two training commands take is on [its own page](flags.md). `python docs/write_flags.py` writes both.
 `python -m modeling hardware` has no flags; `python -m training resolve` and `resolve_apps` have those of the training
 commands."""
 

@@ -22,17 +22,19 @@ start_job() {  # start_job INPUTS...: an unfinished job of the same inputs goes 
   mv "$RUN_DIR/.inputs.partial" "$RUN_DIR/.inputs"
 }
 
-stoppable() {  # stoppable COMMAND...: it gets the signal that this shell gets, and its status is this one's
-  local child status stopped=1
+stoppable() {  # stoppable COMMAND...: it gets the signal that this shell gets; what ends of it ends with 75, as a training
+  local child="" status asked="" stopped=1
+  trap 'asked=1 stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM INT HUP
   "$@" &
   child=$!
-  trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM INT HUP
+  [ -z "$asked" ] || kill -TERM "$child"
   while [ -n "$stopped" ]; do  # a signal ends `wait` before the command has had its last words
     stopped="" status=0
     wait "$child" || status=$?
   done
   trap - TERM INT HUP
-  return $status
+  if [ -n "$asked" ] && [ "$status" -gt 128 ]; then status=75; fi
+  return "$status"
 }
 
 # A recipe's steps. All hosts of a slice, and all tasks of Slurm, give the same recipe and see the same folder: what is
@@ -41,10 +43,12 @@ stoppable() {  # stoppable COMMAND...: it gets the signal that this shell gets, 
 alone() {  # alone NAME TITLE COMMAND...: the others wait for it
   if [ -n "${DRY_RUN:-}" ]; then print_step "${@:2}"; return; fi
   if [ "$RANK" = 0 ]; then step "$1" "$2" stoppable "${@:3}"; return; fi
+  trap 'exit 75' TERM INT HUP
   until [ -e "$RUN_DIR/.done/$1" ]; do
     [ ! "$RUN_DIR/.failed" -nt "$RUN_DIR/.started-$RANK" ] || die "$2: the first process failed; its output says how"
     sleep 1
   done
+  trap - TERM INT HUP
 }
 
 together() {  # together NAME TITLE COMMAND...

@@ -7,7 +7,7 @@
 KNOBS=(SIZE OUTPUT_DIR CHECKPOINT_STORE MODEL CONFIG TOKENIZER DATASET_NAME DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS WRITER
   STAGES MESH RUN_NAME BLOCK_SIZE BATCH EVAL_BATCH ACCUMULATION LEARNING_RATE WARMUP_STEPS MAX_STEPS DECAY_STEPS EPOCHS
   LOGGING_STEPS EVAL_STEPS SAVE_STEPS SAVE_LIMIT EVAL_SAMPLES WORKERS REMAT REPORT_TO PUSH_TO_HUB
-  BENCHMARK PROBLEMS SAMPLES TEMPERATURE)
+  BENCHMARK PROBLEMS SAMPLES TEMPERATURE ANSWER_TOKENS)
 
 place() {  # a folder that the user named from where he stands; URLs and what is empty stay as they are
   case $1 in *://* | "") printf '%s' "$1" ;; *) absolute "$1" ;; esac
@@ -24,12 +24,12 @@ remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TP
 # ---- of one command ----------------------------------------------------------------------------------------------------
 
 recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then train
-  local name=$1 script=$2 words=(--output_dir "$(place "$3")") data=$4 store kind wanted
+  local name=$1 script=$2 output=$3 data=$4 store kind wanted words=()
   shift 4
   store=$(place "${CHECKPOINT_STORE:-}")
-  if [ -n "$store" ]; then words+=(--checkpoint_store "$store"); fi
+  if [ -n "$store" ]; then words=(--checkpoint_store "$store"); fi
   if [ -n "${RUN_DIR:-}" ]; then  # as a step of a recipe
-    together model "train" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
+    train_into model "train" "$script" "${words[@]}" "$@"
     return
   fi
   kind=$(accelerator)
@@ -37,7 +37,7 @@ recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then trai
   # shellcheck disable=SC2086  # words
   [ -n "${DRY_RUN:-}" ] || setup $wanted
   platform "$kind"
-  start "$name" "$wanted" "$PYTHON" -u "training/$script" "${words[@]}" "$@"
+  start "$name" "$wanted" "$PYTHON" -u "training/$script" --output_dir "$(place "$output")" "${words[@]}" "$@"
 }
 
 # ---- of several steps --------------------------------------------------------------------------------------------------
@@ -56,35 +56,47 @@ defaults() {  # defaults KNOB=VALUE...: for the knobs that are not set
 }
 
 # Of a model of about a million parameters, which is done in a minute or two on two cores.
-TINY=(BLOCK_SIZE=256 BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING_STEPS=20 EVAL_STEPS=100 SAVE_STEPS=50
-  SAVE_LIMIT=2 EVAL_SAMPLES=64 WORKERS=2 REPORT_TO=none)
+TINY=(BLOCK_SIZE=512 BATCH=4 EVAL_BATCH=8 ACCUMULATION=1 WARMUP_STEPS=20 LOGGING_STEPS=20 EVAL_STEPS=100 SAVE_STEPS=50
+  SAVE_LIMIT=2 EVAL_SAMPLES=32 WORKERS=2 REPORT_TO=none ANSWER_TOKENS=64)
 
 # Of the others, where the recipe itself does not say.
 PUBLISHED=(BATCH=8 EVAL_BATCH=16 ACCUMULATION=1 WARMUP_STEPS=2000 LOGGING_STEPS=100 EVAL_STEPS=1000
   SAVE_STEPS=1000 SAVE_LIMIT=5 EVAL_SAMPLES=2000 WORKERS=16 REPORT_TO=wandb BENCHMARK=humaneval)
 
-wanted() {  # wanted KNOB WHAT: refuse to go on without it
+want_knob() {  # want_knob KNOB WHAT: refuse to go on without it
   [ -n "${!1:-}" ] || die "SIZE=$SIZE without $1; wanted $2"
 }
 
-begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe
-  local name=$1 kind extras inputs
+begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe; a wrong flag ends it
+  local name=$1 knob word kind extras inputs flags command=resolve
   shift
   RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
-  case $RUN_DIR in *://*) die "OUTPUT_DIR is $RUN_DIR; wanted a folder. CHECKPOINT_STORE takes such an address" ;; esac
+  for knob in OUTPUT_DIR DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS; do
+    case ${!knob:-} in *://*) die "$knob is ${!knob}; wanted a folder of this machine, which all steps of $name can use" ;; esac
+  done
   kind=$(accelerator)
-  extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" "${DATA_DIR:-}" "${DATA_NL:-}" "${DATA_MULTI:-}" "${DATA_MONO:-}" | xargs)
+  extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" | xargs)
   # shellcheck disable=SC2086  # words
   [ -n "${DRY_RUN:-}" ] || setup $extras
   platform "$kind"
   RANK=$(rank)
-  if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && return; fi
+  if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && echo "# log: $(log_of "$name")" && return; fi
+  flags=(--output_dir "$RUN_DIR" --model_name_or_path base --do_train --do_eval)
+  if [ -n "${MESH:-}" ]; then flags+=(--placement mesh --mesh "$MESH"); fi
+  case $name in apps | codex-*) command=resolve_apps ;; esac
+  "$PYTHON" -m training "$command" "${flags[@]}" "$@" >/dev/null
   keep_log "$(log_of "$name")"
   mkdir -p "$RUN_DIR"
   touch "$RUN_DIR/.started-$RANK"
   [ "$RANK" = 0 ] || return 0
   trap '[ $? = 0 ] || touch "$RUN_DIR/.failed"' EXIT
-  inputs="$name $SIZE ${MODEL:-} ${CONFIG:-} ${DATA_DIR:-} ${STAGES:-} ${MAX_STEPS:-} ${EPOCHS:-} $*"
+  inputs="$name SIZE=$SIZE"
+  for knob in MODEL CONFIG TOKENIZER DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS STAGES MAX_STEPS EPOCHS; do
+    if [ -n "${!knob:-}" ]; then inputs+=" $knob=${!knob}"; fi
+  done
+  for word in "$@"; do
+    case $word in --dry_run | --dry-run) ;; *) inputs+=" $word" ;; esac
+  done
   if [ -e "$RUN_DIR/.inputs" ] && [ "$(cat "$RUN_DIR/.inputs")" != "$inputs" ]; then
     die "$RUN_DIR holds what was made by '$(cat "$RUN_DIR/.inputs")', and this is '$inputs'; wanted the same, or another OUTPUT_DIR"
   fi
@@ -94,12 +106,30 @@ begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and 
 
 DEVICES=()  # what stands before a training command that wants devices made of this one
 
+train_into() {  # train_into FOLDER TITLE SCRIPT FLAGS...: by all processes; adapters lie beside, and are merged into the folder
+  local folder=$1 title=$2 script=$3
+  shift 3
+  TRAINED=$folder  # where the run's metrics are
+  case " $*" in *" --lora_rank"* | *" --lora-rank"*) TRAINED=$folder-adapters ;; esac
+  set -- "${DEVICES[@]}" "$PYTHON" -u "training/$script" --output_dir "$RUN_DIR/$TRAINED" "$@"
+  case "${DRY_RUN:-} $* " in " "*" --dry_run "* | " "*" --dry-run "*)  # nothing is trained, so nothing can follow
+    say "$title: dry run"
+    "$@"
+    exit ;;
+  esac
+  together "$TRAINED" "$title" "$@"
+  if [ "$TRAINED" = "$folder" ]; then return; fi
+  alone "$folder" "merge the adapters into the model that they are of" "$PYTHON" -m modeling merge \
+    "$RUN_DIR/$TRAINED" "$RUN_DIR/$folder" --overwrite_output_dir
+}
+
 train_model() {  # train_model FOLDER TITLE SCRIPT FLAGS...: by the knobs, into a folder of the recipe's
   local more=()
   if [ -n "${CHECKPOINT_STORE:-}" ]; then more+=(--checkpoint_store "$(place "$CHECKPOINT_STORE")/$1"); fi
   if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
+  if [ -n "${DECAY_STEPS:-}" ]; then more+=(--decay_steps "$DECAY_STEPS"); fi
   if [ -n "${MESH:-}" ]; then more+=(--placement mesh --mesh "$MESH"); fi
-  together "$1" "$2" "${DEVICES[@]}" "$PYTHON" -u "training/$3" --output_dir "$RUN_DIR/$1" "${more[@]}" \
+  train_into "$1" "$2" "$3" "${more[@]}" \
     --do_train --do_eval --resume_from_checkpoint auto \
     --token_cache_dir "$RUN_DIR/tokens" \
     --preprocessing_num_workers "$WORKERS" \
@@ -140,30 +170,39 @@ make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretra
   together base "base model: a tiny GPT-Neo from scratch" "$PYTHON" -u training/run_clm_streaming_flax.py \
     --output_dir "$RUN_DIR/base" --config_name launch/models/gpt_neo_tiny.json --tokenizer_name "$TOKENIZER" \
     --data_dir "$DATA_DIR" --token_cache_dir "$RUN_DIR/tokens" --do_train --do_eval --resume_from_checkpoint auto \
-    --block_size 256 --per_device_train_batch_size 8 --per_device_eval_batch_size 16 --learning_rate 2e-3 \
+    --block_size 512 --per_device_train_batch_size 4 --per_device_eval_batch_size 8 --learning_rate 2e-3 \
     --warmup_steps 20 --max_steps 100 --eval_steps 100 --save_steps 50 --save_total_limit 2 --logging_steps 20 \
-    --max_eval_samples 64 --eval_completions 0 --weight_decay 0.1 --dtype bfloat16
+    --max_eval_samples 32 --eval_completions 0 --weight_decay 0.1 --dtype bfloat16
   MODEL=$RUN_DIR/base
 }
 
-count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as bits_per_byte*.json
+want_one_host() {  # a slice's chips answer only to all of its hosts at once, and a scoring command is of one
+  if [ -n "${DRY_RUN:-}" ] || [ "$(accelerator)" != tpu ] || [ "${JAX_NUM_PROCESSES:-1}" = 1 ]; then return; fi
+  say "trained. Scoring wants a TPU VM of one host: the same command there, with this OUTPUT_DIR, goes on from here"
+  exit 0
+}
+
+count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a held-out split, as NAME.json
   local bytes=()
+  want_one_host
   if [ "$SIZE" = tiny ]; then bytes=(--max_bytes 100000); fi
-  alone "$1" "$1" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
+  alone "$1" "bits per byte on held-out text: $(basename "$2")" "$PYTHON" -m evaluation bits_per_byte --models "${@:3}" --data_dir "$2" "${bytes[@]}" \
     --dtype bfloat16 --output "$RUN_DIR/$1.json"
 }
 
-run_benchmark() {  # run_benchmark MODEL [FLAGS...]: programs by the knobs, judged in the sandbox
-  local problems=()
-  if [ -n "${PROBLEMS:-}" ]; then problems=(--problems "$(place "$PROBLEMS")"); fi
+run_benchmark() {  # run_benchmark MODEL: programs by the knobs, judged in the sandbox
+  local more=()
+  want_one_host
+  if [ -n "${PROBLEMS:-}" ]; then more+=(--problems "$(place "$PROBLEMS")"); fi
+  if [ -n "${ANSWER_TOKENS:-}" ]; then more+=(--max_new_tokens "$ANSWER_TOKENS"); fi
   alone scores "programs, judged in the sandbox: $BENCHMARK" "$PYTHON" -m evaluation run \
-    --benchmark "$BENCHMARK" "${problems[@]}" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
-    --output_dir "$RUN_DIR/scores" "${@:2}"
+    --benchmark "$BENCHMARK" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
+    --output_dir "$RUN_DIR/scores" "${more[@]}"
 }
 
-report_run() {  # report_run FOLDER TITLE [FLAGS...]: the page of a training
-  alone report "report" "$PYTHON" -m training report --run_dir "$RUN_DIR/$1" --title "$2" \
-    --output "$RUN_DIR/report.html" "${@:3}"
+report_run() {  # report_run TITLE [FLAGS...]: the page of the last training
+  alone report "report" "$PYTHON" -m training report --run_dir "$RUN_DIR/$TRAINED" --title "$1" \
+    --output "$RUN_DIR/report.html" "${@:2}"
 }
 
 finish() {  # finish MODEL WHAT...: where everything lies

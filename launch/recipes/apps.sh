@@ -13,9 +13,9 @@ apps() {
   [ -n "${DRY_RUN:-}" ] || mkdir -p "$DATA_DIR"
   alone problems "our own problems in APPS's form: 15 to learn, 5 to score on" \
     sed -n -e "1,15w $DATA_DIR/train.jsonl" -e "16,\$w $DATA_DIR/test.jsonl" "$ours"
-  OUTPUT_DIR=$RUN_DIR/model train_apps --token_cache_dir "$RUN_DIR/tokens" "$@"
-  PROBLEMS=$DATA_DIR run_benchmark "$RUN_DIR/model" --max_new_tokens 64
-  report_run model "APPS, tiny"
+  train_apps --token_cache_dir "$RUN_DIR/tokens" "$@"
+  PROBLEMS=$DATA_DIR run_benchmark "$RUN_DIR/model"
+  report_run "APPS, tiny"
   finish model "scores/: pass@k, every program and its verdict" "report.html: the curves"
 }
 

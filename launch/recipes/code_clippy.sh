@@ -5,16 +5,16 @@
 code_clippy() {
   size code-clippy 125M tiny
   if [ "$SIZE" = 125M ]; then train_code_clippy "$@"; return; fi
-  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
+  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 RUN_NAME=tiny BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin code-clippy "$@"
   make_base --collapse_whitespace
   MODEL=$RUN_DIR/patched
   alone patched "patch: whitespace tokens" "$PYTHON" -m tokenizer_patch --model_name_or_path "$RUN_DIR/base" \
     --output_dir "$MODEL" --data_dir "$DATA_DIR" --overwrite_output_dir
-  OUTPUT_DIR=$RUN_DIR/model train_code_clippy --token_cache_dir "$RUN_DIR/tokens" "$@"
+  train_code_clippy --token_cache_dir "$RUN_DIR/tokens" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/base" "$MODEL" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"
-  report_run model "Code Clippy, tiny" --scores "$RUN_DIR/bits_per_byte.json" --patch "$MODEL/tokenizer_patch.json"
+  report_run "Code Clippy, tiny" --scores "$RUN_DIR/bits_per_byte.json" --patch "$MODEL/tokenizer_patch.json"
   finish model "scores/: pass@k, every program and its verdict" "report.html: curves and bits per byte"
 }
 

@@ -3,23 +3,23 @@
 # each, and programs in turns at the end (CodeGen, arXiv:2203.13474).
 
 codegen() {
-  local stage base=() trained=() table=()
+  local stage later base=() trained=() table=() rates=() steps=(350000 150000)
   size codegen tiny 350M 2B 6B 16B
-  case $SIZE in
-    tiny) defaults MAX_STEPS=100 LEARNING_RATE=2e-3 BLOCK_SIZE=512 BATCH=4 SAMPLES=1 PROBLEMS="$PWD/evaluation/problems/clippy_mtpb.jsonl" "${TINY[@]}" ;;
-    350M) defaults LEARNING_RATE=3e-4 BATCH=8 ACCUMULATION=4 ;;
-    2B) defaults LEARNING_RATE=2e-4 BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
-    6B) defaults LEARNING_RATE=1e-4 BATCH=1 ACCUMULATION=128 REMAT=block MESH=fsdp=8 ;;
-    16B) defaults LEARNING_RATE=5e-5 BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
+  case $SIZE in  # the peak of nl, and that of the stages after it
+    tiny) rates=(2e-3 1e-3) steps=(100 100) && defaults ANSWER_TOKENS=48 SAMPLES=1 \
+      PROBLEMS="$PWD/evaluation/problems/clippy_mtpb.jsonl" "${TINY[@]}" ;;
+    350M) rates=(3e-4 1.8e-4) && defaults BATCH=8 ACCUMULATION=4 ;;
+    2B) rates=(1.6e-4 9.6e-5) && defaults BATCH=2 EVAL_BATCH=2 ACCUMULATION=32 REMAT=block MESH=fsdp=8 ;;
+    6B) rates=(1.2e-4 7.2e-5) && defaults BATCH=1 EVAL_BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=8 ;;
+    16B) rates=(5e-5 3e-5) && defaults BATCH=1 EVAL_BATCH=1 ACCUMULATION=64 REMAT=block MESH=fsdp=16 ;;
   esac
-  defaults WARMUP_STEPS=3000 MAX_STEPS=150000 BLOCK_SIZE=2048 BENCHMARK=mtpb SAMPLES=40 TEMPERATURE=0.2 STAGES="nl multi mono" \
-    "${PUBLISHED[@]}"
+  defaults WARMUP_STEPS=3000 BLOCK_SIZE=2048 BENCHMARK=mtpb SAMPLES=40 TEMPERATURE=0.2 STAGES="nl multi mono" "${PUBLISHED[@]}"
   for stage in $STAGES; do
     case $stage in nl | multi | mono) ;; *) die "STAGES holds $stage; wanted of nl, multi and mono, in this order" ;; esac
   done
   if [ "$SIZE" != tiny ]; then
     for stage in NL MULTI MONO; do
-      wanted DATA_$stage "a corpus folder; python -m data_processing corpus makes one, docs/recipes/codegen.md says of what"
+      want_knob DATA_$stage "a corpus folder; python -m data_processing corpus makes one, docs/recipes/codegen.md says of what"
     done
   fi
   begin codegen "$@"
@@ -32,8 +32,10 @@ codegen() {
   fi
   for stage in $STAGES; do
     DATA_DIR=DATA_${stage^^}
-    train_model "$stage" "stage $stage" run_clm_streaming_flax.py "${base[@]}" \
-      --data_dir "$(place "${!DATA_DIR}")" --max_steps "$MAX_STEPS" "$@"
+    later=1
+    if [ "$stage" = nl ]; then later=0; fi
+    LEARNING_RATE=${LEARNING_RATE:-${rates[later]}} train_model "$stage" "stage $stage" run_clm_streaming_flax.py \
+      "${base[@]}" --data_dir "$(place "${!DATA_DIR}")" --max_steps "${MAX_STEPS:-${steps[later]}}" "$@"
     base=(--model_name_or_path "$RUN_DIR/$stage")
     trained+=("$RUN_DIR/$stage")
   done
@@ -44,22 +46,21 @@ codegen() {
   done
   alone table "bits per byte of each stage on each held-out set" "$PYTHON" launch/stage_table.py \
     "$RUN_DIR/bits_per_byte.md" "${table[@]}"
+  stage=${trained[-1]##*/}
   run_benchmark "$RUN_DIR/$stage"
-  report_run "$stage" "CodeGen, $SIZE" --scores "$RUN_DIR/bits_per_byte_mono.json"
+  report_run "CodeGen, $SIZE" --scores "$RUN_DIR/bits_per_byte_mono.json"
   finish "$stage" "bits_per_byte.md: a row a stage, a column a held-out set" \
     "scores/: MTPB, every conversation and its verdict" "report.html: the last stage's curves"
 }
 
 make_three_corpora() {  # what a bare environment holds: DATA_NL, DATA_MULTI, DATA_MONO, and a tokenizer of all three
-  local packages
-  packages=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   DATA_NL=$RUN_DIR/corpus-nl DATA_MULTI=$RUN_DIR/corpus-multi DATA_MONO=$RUN_DIR/corpus-mono
-  alone prose "prose: descriptions of packages, documentation of modules" "$PYTHON" launch/prose.py "$RUN_DIR/prose.jsonl"
+  alone text "prose, and packages with code of several languages" "$PYTHON" launch/embedded_text.py "$RUN_DIR/text"
   alone corpus-nl "corpus of prose" "$PYTHON" -m data_processing corpus --output_dir "$DATA_NL" \
-    --sources "$RUN_DIR/prose.jsonl" --filters none --num_train_shards 4 --test_split_percentage 8
+    --sources "$RUN_DIR/text/prose.jsonl" --filters none --num_train_shards 4 --test_split_percentage 8
   alone corpus-multi "corpus of C, C++, Cython and JavaScript" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MULTI" \
-    --sources "$packages/numpy" "$packages/pyarrow" "$packages/matplotlib" \
-    --languages C C++ Cython JavaScript --num_train_shards 4 --test_split_percentage 8
+    --sources "$RUN_DIR/text/packages.txt" \
+    --languages C C++ Cython JavaScript --num_train_shards 4 --test_split_percentage 20
   alone corpus-mono "corpus of Python: the standard library" "$PYTHON" -m data_processing corpus --output_dir "$DATA_MONO" \
     --num_train_shards 4 --test_split_percentage 8
   DATA_DIR=$DATA_MONO

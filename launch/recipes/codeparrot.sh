@@ -4,9 +4,9 @@
 codeparrot() {
   size codeparrot tiny small large
   case $SIZE in
-    tiny) defaults MAX_STEPS=200 LEARNING_RATE=2e-3 BENCHMARK=clippy SAMPLES=2 TEMPERATURE=0.2 "${TINY[@]}" ;;
-    small) defaults BATCH=12 ACCUMULATION=2 MAX_STEPS=150000 LEARNING_RATE=5e-4 WARMUP_STEPS=2000 ;;
-    large) defaults BATCH=1 ACCUMULATION=64 MAX_STEPS=50000 LEARNING_RATE=2e-4 WARMUP_STEPS=750 ;;
+    tiny) defaults MAX_STEPS=120 LEARNING_RATE=2e-3 BENCHMARK=clippy SAMPLES=2 TEMPERATURE=0.2 "${TINY[@]}" ;;
+    small) defaults BATCH=12 MAX_STEPS=150000 LEARNING_RATE=5e-4 WARMUP_STEPS=2000 ;;
+    large) defaults BATCH=2 EVAL_BATCH=2 ACCUMULATION=16 MAX_STEPS=50000 LEARNING_RATE=2e-4 WARMUP_STEPS=750 ;;
   esac
   defaults BLOCK_SIZE=1024 SAMPLES=200 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin codeparrot "$@"
@@ -25,6 +25,6 @@ codeparrot() {
     --data_dir "$DATA_DIR" --max_steps "$MAX_STEPS" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"
-  report_run model "CodeParrot, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
+  report_run "CodeParrot, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
   finish model "scores/: pass@k, every program and its verdict" "report.html: curves and bits per byte"
 }

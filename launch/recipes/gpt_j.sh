@@ -11,9 +11,9 @@ gpt_j() {
       DEVICES=(env "XLA_FLAGS=--xla_force_host_platform_device_count=$(($(tr -c '0-9\n' ' ' <<<"$MESH" | xargs | sed 's/ /*/g')))")
     fi
   else
-    defaults MODEL=EleutherAI/gpt-j-6B BATCH=1 ACCUMULATION=16 MAX_STEPS=10000 LEARNING_RATE=1e-5 WARMUP_STEPS=500 \
+    defaults MODEL=EleutherAI/gpt-j-6B BATCH=1 EVAL_BATCH=1 ACCUMULATION=16 MAX_STEPS=10000 LEARNING_RATE=1e-5 WARMUP_STEPS=500 \
       MESH=fsdp=8 SAMPLES=20 REMAT=dots
-    wanted DATA_DIR "a corpus folder; python -m data_processing corpus makes one"
+    want_knob DATA_DIR "a corpus folder; python -m data_processing corpus makes one"
   fi
   defaults BLOCK_SIZE=2048 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin gpt-j "$@"
@@ -33,6 +33,6 @@ gpt_j() {
     --data_dir "$DATA_DIR" --max_steps "$MAX_STEPS" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"
-  report_run model "GPT-J, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
+  report_run "GPT-J, $SIZE" --scores "$RUN_DIR/bits_per_byte.json"
   finish model "scores/: pass@k, every program and its verdict" "report.html: curves and bits per byte"
 }

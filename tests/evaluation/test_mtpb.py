@@ -14,7 +14,7 @@ from evaluation.mtpb_benchmark import PREFIX, load
 from evaluation.mtpb_equivalence import SERIES, Printed, equivalent
 from evaluation.problem_files import BrokenProblems
 from evaluation.sandbox import Job, Limits
-from tests.conftest import SHARED_DATA
+from tests.conftest import ROOT, SHARED_DATA
 
 PUBLISHED = SHARED_DATA / "mtpb.jsonl.gz"
 published = pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"MTPB's problems are not at {PUBLISHED}")
@@ -261,3 +261,22 @@ def test_solutions_by_hand_pass_every_case_that_can_be_passed(warm_sandbox):
     assert len(found) == 5 * len(SOLUTIONS)
     wrong = {key: both for key, both in found.items() if both != {"reference": key not in unreachable, "strict": True}}
     assert not wrong
+
+
+def test_the_answers_of_our_own_problems_pass_and_a_turn_less_does_not(warm_sandbox):
+    """Those that the recipe `codegen` scores a tiny model on."""
+    path = ROOT / "evaluation" / "problems" / "clippy_mtpb.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    ours = load(str(path))
+    assert ours.ceiling("reference")["unreachable"] == {} and len(ours.task_ids) == sum(len(r["inputs"]) for r in rows)
+    jobs = []
+    for task_id in ours.task_ids:
+        row = rows[int(task_id.split("/")[1])]
+        answers = [answer.format(**row["inputs"][int(task_id.split("/")[2])]) for answer in row["answers"]]
+        assert all(ours.answer(answer) == answer for answer in answers)  # one turn each, by the rule that cuts them
+        for number in (len(answers), len(answers) - 1):
+            jobs.append(
+                ours.job((task_id, number == len(answers)), task_id, ours.completion(task_id, answers[:number]))
+            )
+    for outcome in warm_sandbox.judge(jobs):
+        assert outcome.passed == outcome.key[1], outcome

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.training.recipes import APPS, STREAMING
 
 GOLDEN = ROOT / "tests" / "golden" / "launch"
-SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.sh")), ".ci/run"]
+SCRIPTS = ["run.sh", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").rglob("*.sh")), ".ci/run"]
 HOST = "worker-0"
 SLICE = {"TPU": "pod", "ZONE": "us-central2-b"}
 BUCKET = {"CHECKPOINT_STORE": "gs://bucket/out", "DATA_DIR": "gs://bucket/my data"}
@@ -64,6 +64,27 @@ def test_shellcheck_finds_nothing():
         ("tpu_vm", ["launch/tpu_vm.sh", "code-clippy", "--run_name", "a b"],
          SLICE | BUCKET | {"PROJECT": "mine", "TPU_TYPE": "v5litepod-32", "SPOT": "1", "SECRETS": "secrets.env"}),
         ("tpu_vm_stop", ["launch/tpu_vm.sh", "stop"], SLICE),
+        ("tpu_vm_codegen", ["launch/tpu_vm.sh", "codegen"],
+         SLICE | {"SIZE": "350M", "STAGES": "mono", "DATA_NL": "/nl", "DATA_MULTI": "/multi", "DATA_MONO": "/mono"}),
+        ("code_clippy_tiny", ["./run.sh", "code-clippy"], {"ACCELERATOR": "cpu", "SIZE": "tiny"}),
+        ("apps_tiny", ["./run.sh", "apps"], {"ACCELERATOR": "cpu", "SIZE": "tiny"}),
+        ("codeparrot_tiny", ["./run.sh", "codeparrot", "--seed=7"], {"ACCELERATOR": "cpu"}),
+        ("codeparrot_small", ["./run.sh", "codeparrot"], {"ACCELERATOR": "cuda", "SIZE": "small"}),
+        ("codeparrot_large", ["./run.sh", "codeparrot"],
+         {"ACCELERATOR": "cuda", "SIZE": "large", "DATA_DIR": "/data", "REMAT": "dots", "CHECKPOINT_STORE": "gs://b/c"}),
+        ("codegen_tiny", ["./run.sh", "codegen"], {"ACCELERATOR": "cpu"}),
+        ("codegen_6B_continued", ["./run.sh", "codegen"],
+         {"ACCELERATOR": "tpu", "SIZE": "6B", "STAGES": "mono", "MODEL": "Salesforce/codegen-6B-multi",
+          "DATA_NL": "/d/nl", "DATA_MULTI": "/d/multi", "DATA_MONO": "/d/mono", "JAX_NUM_PROCESSES": "1"}),
+        ("codex_s_tiny", ["./run.sh", "codex-s"], {"ACCELERATOR": "cpu"}),
+        ("codex_s_125M", ["./run.sh", "codex-s", "--lora_rank", "8"],
+         {"ACCELERATOR": "cuda", "SIZE": "125M", "DATA_DIR": "/data"}),
+        ("codex_d_tiny", ["./run.sh", "codex-d"], {"ACCELERATOR": "cpu"}),
+        ("codex_d_125M", ["./run.sh", "codex-d"],
+         {"ACCELERATOR": "cuda", "SIZE": "125M", "PAIRS": "/pairs", "WRITER": "me/codex-s", "OUTPUT_DIR": "/out"}),
+        ("gpt_j_tiny", ["./run.sh", "gpt-j"], {"ACCELERATOR": "cpu", "MESH": "fsdp=2,tensor=2"}),
+        ("gpt_j_6B", ["bash", "launch/slurm.sh", "gpt-j"],
+         {"SIZE": "6B", "DATA_DIR": "/data", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"}),
     ],
 )  # fmt: skip
 def test_a_dry_run_prints_the_exact_commands(name, words, environment, shell):
@@ -100,11 +121,102 @@ def test_a_recipe_has_every_flag_of_the_reference_with_its_value(name, reference
 def test_every_knob_of_the_recipes_goes_along_to_other_machines():
     import re
 
-    recipes = (ROOT / "launch" / "recipes.sh").read_text()
+    paths = [ROOT / "launch" / "recipes.sh", *(ROOT / "launch" / "recipes").glob("*.sh")]
+    recipes = "".join(path.read_text() for path in paths)
     listed = set(re.search(r"KNOBS=\((.*?)\)", recipes, re.S)[1].split())
-    assert listed == set(re.findall(r"\$\{([A-Z_]+):-", recipes)) - {"DRY_RUN"}
+    used = set(re.findall(r"\$\{([A-Z_]+):-", recipes)) | set(re.findall(r" ([A-Z_]+)=[\w./-]+(?= |$)", recipes, re.M))
+    used |= {name for names in re.findall(r"for knob in ([A-Z_ ]+);", recipes) for name in names.split()}
+    assert listed == used - {"DRY_RUN", "RUN_DIR", "JAX_NUM_PROCESSES"}
     page = (ROOT / "docs" / "recipes.md").read_text()
     assert all(f"`{knob}`" in page for knob in listed)
+
+
+RECIPES = ("code-clippy", "apps", "codeparrot", "codegen", "codex-s", "codex-d", "gpt-j")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_unknown_size_is_refused_with_the_sizes_that_there_are(name, shell):
+    done = shell("./run.sh", name, DRY_RUN="1", SIZE="huge", ACCELERATOR="cpu")
+    assert done.returncode == 2 and f"SIZE is huge; wanted of {name}: " in done.stderr and "tiny" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "environment", "wanted"), [
+    (["gpt-j"], {"SIZE": "6B"}, "SIZE=6B without DATA_DIR"),
+    (["codegen"], {"SIZE": "2B", "DATA_NL": "/d"}, "SIZE=2B without DATA_MULTI"),
+    (["codegen"], {"STAGES": "nl java"}, "STAGES holds java"),
+    (["codex-s"], {"SIZE": "125M"}, "SIZE=125M without DATA_DIR"),
+    (["codeparrot"], {"OUTPUT_DIR": "gs://bucket/out"}, "OUTPUT_DIR is gs://bucket/out; wanted a folder"),
+    (["codeparrot"], {"DATA_DIR": "hf://datasets/x"}, "DATA_DIR is hf://datasets/x; wanted a folder"),
+])  # fmt: skip
+def test_what_a_recipe_cannot_begin_with_is_refused(words, environment, wanted, shell):
+    done = shell("./run.sh", *words, DRY_RUN="1", ACCELERATOR="cpu", **environment)
+    assert done.returncode == 2 and wanted in done.stderr
+
+
+# The jobs of launch/jobs.sh with what run.sh gives them.
+JOB = """set -euo pipefail
+say() { echo "== $*"; }
+die() { echo "error: $*" >&2; exit 2; }
+. launch/platform.sh; . launch/jobs.sh
+RUN_DIR=$1 RANK=$2
+trap '[ $? = 0 ] || [ "$RANK" != 0 ] || touch "$RUN_DIR/.failed"' EXIT
+mkdir -p "$RUN_DIR"; touch "$RUN_DIR/.started-$RANK"
+"""
+
+
+def test_a_step_is_taken_once_and_one_that_failed_again(shell, tmp_path):
+    steps = JOB + 'alone a "first" touch "$RUN_DIR/a"\nalone b "second" cat "$RUN_DIR/needed"\nalone c "third" echo end'
+    failed = shell("bash", "-c", steps, "-", str(tmp_path), "0")
+    assert failed.returncode == 1 and "== first\n== second\n" in failed.stdout and "third" not in failed.stdout
+    (tmp_path / "needed").write_text("there\n")
+    assert shell("bash", "-c", steps, "-", str(tmp_path), "0").stdout == (
+        "done before: first\n== second\nthere\n== third\nend\n"
+    )
+
+
+def test_others_wait_for_what_the_first_does_alone_and_train_beside_it(tmp_path):
+    """And end where the first ends, which they would wait for in vain."""
+    meet = 'meet() { touch "$RUN_DIR/$RANK"; until [ -e "$RUN_DIR/$((1 - RANK))" ]; do sleep 0.1; done; echo met; }\n'
+    steps = JOB + meet + 'alone a "first" sleep 0.5\ntogether b "train" meet\nalone c "end" cat "$RUN_DIR/needed"'
+    ranks = [
+        subprocess.Popen(
+            ["bash", "-c", steps, "-", str(tmp_path), rank], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "10"
+    ]  # fmt: skip
+    said = [process.communicate(timeout=30) for process in ranks]
+    assert said[0] == ("met\n", "error: end: the first process failed; its output says how\n")
+    assert said[1][0] == "== first\n== train\nmet\n== end\n"
+    assert [process.returncode for process in ranks] == [2, 1]
+
+
+def test_a_step_gets_the_signal_that_the_launcher_alone_gets(tmp_path):
+    """As a TPU VM's stop sends it: to the one process whose number is known."""
+    (tmp_path / "step.py").write_text(STOPPING)
+    steps = JOB + f'together train "train" {sys.executable} {tmp_path / "step.py"}\necho "not reached"'
+    process = subprocess.Popen(
+        ["bash", "-c", steps, "-", str(tmp_path / "run"), "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert [process.stdout.readline() for _ in range(2)] == ["== train\n", "started\n"]
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "saved\n" and process.returncode == 75
+    assert not (tmp_path / "run" / ".done").exists()
+
+
+def test_a_signal_ends_who_works_alone_and_who_waits_with_the_status_of_a_stopped_training(tmp_path):
+    """So that Slurm queues the job again, whatever it was at."""
+    steps = JOB + """sleep() { echo waits; command sleep "$1"; }; alone a "first" sh -c 'echo works; exec sleep 60'"""
+    for rank, said in (("0", "works\n"), ("1", "waits\n")):
+        process = subprocess.Popen(
+            ["bash", "-c", steps, "-", str(tmp_path), rank], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        while process.stdout.readline() != said:
+            assert process.poll() is None
+        process.terminate()
+        process.communicate(timeout=30)
+        assert process.returncode == 75
+        (tmp_path / ".failed").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(("vendor", "device", "wanted"), [
@@ -134,6 +246,23 @@ def test_a_slices_hosts_are_counted_by_its_metadata(shell, tmp_path):
     assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", alone).stdout
     absent = ". launch/platform.sh; curl() { return 6; }; set -euo pipefail; platform tpu; env"
     assert "JAX_NUM_PROCESSES" not in shell("bash", "-c", absent).stdout
+
+
+def test_a_slice_of_several_hosts_trains_and_one_host_scores(shell):
+    """A scoring command on one host of a slice would wait for the others' chips for ever."""
+    score = ". launch/platform.sh; . launch/recipes.sh; say() { echo $*; }; want_one_host; echo scores"
+    assert "scores" not in shell("bash", "-c", score, ACCELERATOR="tpu", JAX_NUM_PROCESSES="4").stdout
+    for environment in ({"ACCELERATOR": "tpu"}, {"ACCELERATOR": "cuda", "JAX_NUM_PROCESSES": "4"}):
+        assert shell("bash", "-c", score, **environment).stdout == "scores\n"
+
+
+def test_a_processs_number_comes_from_its_variables_slurm_or_the_slice(shell):
+    number = ". launch/platform.sh; die() { echo $*; exit 2; }; curl() { echo 5; }; rank"
+    assert shell("bash", "-c", number).stdout == "0\n"
+    assert shell("bash", "-c", number, SLURM_PROCID="3").stdout == "3\n"
+    assert shell("bash", "-c", number, JAX_NUM_PROCESSES="8").stdout == "5\n"
+    lost = shell("bash", "-c", number.replace("echo 5", "return 6"), JAX_NUM_PROCESSES="8")
+    assert lost.returncode == 2 and "set JAX_PROCESS_ID" in lost.stdout
 
 
 def make_venv(folder: Path, clone: Path, program: str) -> Path:
@@ -172,6 +301,75 @@ def test_what_is_started_gets_the_signal_and_its_last_words_and_status_come_thro
     (log,) = (tmp_path / "log").iterdir()
     assert log.name.startswith("log-") and log.read_text() == first + rest == first + "saved\n"
     assert first.startswith("started training/run_clm_apps.py --output_dir ")
+
+
+STEP = """
+import os, pathlib, sys
+words = sys.argv[1:]
+if words[:2] == ["-m", "training"] and "--wrong" in words:
+    sys.exit(2)
+if words[0] == "-u":  # a training, which ends as FAIL says
+    words = words[1:]
+    if os.environ.get("FAIL"):
+        sys.exit(int(os.environ["FAIL"]))
+print("ran", " ".join(words[:3]).replace(os.environ["FOLDER"] + "/", ""))
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe whose every command only says that it ran; its steps are the launcher's own."""
+    venv = make_venv(tmp_path / "venv", ROOT, STEP)
+
+    def run(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
+        clean = {key: value for key, value in os.environ.items() if key not in ("MODEL", "SIZE")}
+        env = clean | {
+            "CODE_CLIPPY_VENV": str(venv), "LOG_DIR": str(tmp_path / "log"), "OUTPUT_DIR": str(tmp_path / name),
+            "ACCELERATOR": "cpu", "FOLDER": str(tmp_path), **environment,
+        }  # fmt: skip
+        return subprocess.run(
+            ["./run.sh", name, *words], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return run
+
+
+def steps_of(said: str) -> list[str]:
+    return [line.removeprefix("ran ") for line in said.splitlines() if line.startswith("ran ")]
+
+
+def test_a_recipe_goes_on_with_the_step_that_it_was_in(recipe, tmp_path):
+    first = recipe("codeparrot", FAIL="75")
+    assert first.returncode == 75
+    assert steps_of(first.stdout) == ["-m data_processing corpus", "-m tokenizer_patch train"]
+    second = recipe("codeparrot")
+    assert second.returncode == 0, second.stderr
+    assert steps_of(second.stdout) == [
+        "training/run_clm_streaming_flax.py --output_dir codeparrot/model",
+        "-m evaluation bits_per_byte", "-m evaluation run", "-m training report",
+    ]  # fmt: skip
+    assert f"Everything lies in {tmp_path}/codeparrot" in second.stdout
+    (log,) = (tmp_path / "log").iterdir()
+    assert log.read_text() == first.stdout + second.stdout
+    third = recipe("codeparrot")
+    assert not steps_of(third.stdout) and third.stdout.count("done before: ") == 6
+
+
+def test_a_dry_run_of_the_training_ends_the_recipe_there_and_the_recipe_itself_still_goes_on(recipe):
+    dry = recipe("codeparrot", "--seed=3", "--dry_run")
+    (last,) = steps_of(dry.stdout)[2:]
+    assert dry.returncode == 0 and last == "training/run_clm_streaming_flax.py --output_dir codeparrot/model"
+    assert len(steps_of(recipe("codeparrot", "--seed=3").stdout)) == 4
+
+
+def test_a_recipe_does_not_go_on_with_what_others_values_made_and_starts_with_no_wrong_flag(recipe, tmp_path):
+    refused = recipe("codex-s", "--wrong", "3")
+    assert refused.returncode == 2 and not (tmp_path / "codex-s").exists()
+    assert recipe("codex-s", FAIL="1").returncode == 1
+    for environment in ({"EPOCHS": "7"}, {"PAIRS": "/pairs"}):
+        other = recipe("codex-s", **environment)
+        assert other.returncode == 2 and "wanted the same, or another OUTPUT_DIR" in other.stderr + other.stdout
+    assert recipe("codex-s", BATCH="3").returncode == 0  # the same training on another machine
 
 
 GCLOUD = """

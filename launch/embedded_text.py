@@ -1,6 +1,9 @@
-"""Prose that a bare environment holds, as a file of rows: packages' descriptions and modules' own documentation.
+"""Text that a bare environment holds beside Python: prose, and folders of packages with code of other languages.
 
-python launch/prose.py OUTPUT.jsonl
+python launch/embedded_text.py OUTPUT_DIR
+
+OUTPUT_DIR/prose.jsonl     rows: what each package says of itself, and modules' own documentation
+OUTPUT_DIR/packages.txt    folders, a list as `python -m data_processing corpus --sources` takes it
 """
 
 from __future__ import annotations
@@ -14,19 +17,21 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+PACKAGES = ("numpy", "pyarrow", "matplotlib")  # with C, C++, Cython and JavaScript; every environment has them
 SHORTEST = 200  # characters; what is shorter is a label
 
 
 def main() -> None:
-    output = Path(sys.argv[1])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_suffix(".partial")
-    with partial.open("w") as file:
-        for name, text in sorted(set((*descriptions(), *documentation()))):
+    output_dir = Path(sys.argv[1])
+    output_dir.mkdir(parents=True, exist_ok=True)
+    prose, packages = output_dir / "prose.jsonl", output_dir / "packages.txt"
+    with prose.open("w") as file:
+        for name, text in sorted({*descriptions(), *documentation()}):
             row = {"text": text, "meta": {"repo_name": name, "file_name": "README", "license": "unknown"}}
             file.write(json.dumps(row) + "\n")
-    partial.rename(output)
-    print(f"wrote {output.stat().st_size / 1e6:.2f} MB of prose to {output}")
+    library = Path(sysconfig.get_paths()["purelib"])
+    packages.write_text("".join(f"{library / name}\n" for name in PACKAGES))
+    print(f"wrote {prose.stat().st_size / 1e6:.2f} MB of prose to {prose}, {len(PACKAGES)} folders to {packages}")
 
 
 def descriptions() -> Iterator[tuple[str, str]]:
