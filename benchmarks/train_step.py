@@ -92,7 +92,7 @@ def our_step(model: str, rows: int, length: int) -> Callable[[], float]:
     import numpy as np
     import optax
 
-    from modeling.decoder import config_from_hf, init_params
+    from modeling.decoder import config_from_hf, family, init_params
     from modeling.execution import choose
     from training.arguments import StreamingArguments
     from training.optimizer import make_optimizer
@@ -103,7 +103,7 @@ def our_step(model: str, rows: int, length: int) -> Callable[[], float]:
     config = config_from_hf(MODELS[model])
     asked = StreamingArguments(output_dir="o", model_name_or_path="m", weight_decay=0.1, adam_beta2=0.95)
     schedule = optax.constant_schedule(1e-4)
-    optimizer, placement = make_optimizer(asked, schedule, config), DataParallel()
+    optimizer, placement = make_optimizer(asked, schedule, family(config).table), DataParallel()
     step = bind(
         train_step, placement, config=config, optimizer=optimizer, schedule=schedule, seed=0,
         how=choose(config, "bfloat16"), max_grad_norm=asked.max_grad_norm,

@@ -38,6 +38,7 @@ COMMANDS: dict[str, type] = {
     "python -m tokenizer_patch": tokenizer_patch.Patch,
     "python -m tokenizer_patch train": tokenizer_patch.Train,
     "python -m modeling convert": modeling.Convert,
+    "python -m modeling merge": modeling.Merge,
     "python -m modeling describe": modeling.Describe,
     "python -m training report": training.MakeReport,
     "python -m training push": training.PushRun,

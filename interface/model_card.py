@@ -30,7 +30,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says. `base_model`, `license`, `datasets` are Hub names; the rest is markdown or plain text."""
+    """What a model card says. `base_model`, `license`, `datasets` are Hub names; the rest is markdown or plain text.
+
+    `adapted` is the model that the repository holds adapters of, as PEFT finds it; None where it holds a whole model.
+    """
 
     name: str
     repo: str  # what from_pretrained takes
@@ -46,6 +49,7 @@ class Card:
     overview: Mapping[str, str]
     versions: Mapping[str, str]
     base_model: str | None = None
+    adapted: str | None = None
     license: str | None = None
     datasets: Sequence[str] = ()
     tags: Sequence[str] = field(default_factory=tuple)
@@ -71,7 +75,7 @@ def render(card: Card) -> str:
     metadata = ModelCardData(
         language="code",
         license=card.license,
-        library_name="transformers",
+        library_name="peft" if card.adapted else "transformers",
         pipeline_tag="text-generation",
         tags=["code", "code-generation", "jax", "code-clippy", *card.tags],
         datasets=list(card.datasets) or None,

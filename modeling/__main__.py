@@ -1,6 +1,7 @@
-"""Convert a model between formats, describe what it is and costs, or list what trains where.
+"""Convert a model between formats, merge adapters into one, describe what it is and costs, or list what trains where.
 
 python -m modeling convert SOURCE OUTPUT [--dtype bfloat16] [--revision refs/pr/1]
+python -m modeling merge ADAPTER OUTPUT [--base MODEL]
 python -m modeling describe MODEL [--mesh data=1,fsdp=8,tensor=1 --batch 8]
 python -m modeling hardware > docs/hardware.md
 """
@@ -30,7 +31,14 @@ class Convert:
     overwrite_output_dir: bool = flag(False, "move what an earlier run wrote into output_dir aside, to previous-N/")
 
 
+@dataclass(frozen=True)
+class Merge(Convert):
+    source: str = required("folder or Hub id of adapters (LoRA) as PEFT writes them")
+    base: str | None = flag(None, "folder or Hub id of the model that they adapt; default: where they say it is")
+
+
 def convert(command: Convert) -> None:
+    from modeling.adapter_files import CONFIG, is_adapter, read_described
     from modeling.checkpoint import file_names, load, read_config, save
     from modeling.hub import TOKENIZER_FILES, has_tokenizer, resolve
 
@@ -39,19 +47,27 @@ def convert(command: Convert) -> None:
             f"--tokenizer {command.tokenizer} holds no tokenizer; wanted a folder with any of "
             f"{', '.join(TOKENIZER_FILES)}. Give such a folder, or leave --tokenizer away to copy the source's"
         )
+    base = command.base if isinstance(command, Merge) else None
     source, output_dir = resolve(command.source, command.revision, command.cache_dir), Path(command.output_dir)
     tokenizer_dir = Path(command.tokenizer or source)
-    for name, folder in (("SOURCE", source), ("--tokenizer", tokenizer_dir)):
+    read = {"SOURCE": source, "--tokenizer": tokenizer_dir}
+    if isinstance(command, Merge):
+        if not is_adapter(source):
+            raise UserError(
+                f"{command.source} holds no adapters; wanted a folder with {CONFIG}, as --lora_rank leaves it"
+            )
+        read["--base"] = resolve(base or read_described(source).base, None if base else read_described(source).revision)
+    for name, folder in read.items():
         if folder.resolve().is_relative_to(output_dir.resolve()):
             raise UserError(
                 f"{name} {folder} is, or lies in, the output folder {output_dir}, whose files would be moved aside "
                 "before they are read; give another OUTPUT"
             )
-    names = file_names(read_config(source), command.dtype)
+    names = file_names(read_config(base or source), command.dtype)
     # Refused before the weights are read. An empty folder is claimed only after, so that, where they cannot be read,
     # it stays empty and the same command may be given again.
     prepare_output(output_dir, *(names if command.overwrite_output_dir else ()), overwrite=command.overwrite_output_dir)
-    model = load(source)
+    model = load(source, base=base)
     claim(output_dir, *names)
     save(output_dir, model, tokenizer_dir=tokenizer_dir, dtype=command.dtype)
     if not has_tokenizer(output_dir):
@@ -70,11 +86,12 @@ class Describe:
     gradient_accumulation_steps: int = flag(1, "passes an optimizer step")
     dtype: Precision = flag("bfloat16", "precision of matrix operands")
     remat: Remat = flag("none", "what the backward pass computes again")
+    lora_rank: int | None = flag(None, "describe training adapters of this rank beside every matrix of a block")
     attention: Attention = flag("auto", "how attention is computed")
     platform: Literal["cpu", "gpu", "tpu"] | None = flag(None, "describe for these devices; default: this machine's")
 
     def __post_init__(self) -> None:
-        for name in ("batch", "block_size", "gradient_accumulation_steps"):
+        for name in ("batch", "block_size", "gradient_accumulation_steps", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}; wanted at least 1")
@@ -84,6 +101,7 @@ def print_description(command: Describe) -> None:
     from modeling.checkpoint import read_config
     from modeling.description import describe, parse_mesh
     from modeling.execution import choose as choose_execution
+    from modeling.lora import Lora
 
     config, mesh = read_config(command.model, command.revision, command.cache_dir), parse_mesh(command.mesh)
     how = choose_execution(
@@ -91,7 +109,8 @@ def print_description(command: Describe) -> None:
     )
     length = command.block_size or config.max_position_embeddings
     accumulate = command.gradient_accumulation_steps > 1
-    print(describe(config, how, rows=command.batch, length=length, mesh=mesh, accumulate=accumulate))
+    lora = Lora(command.lora_rank, 2.0 * command.lora_rank) if command.lora_rank else None
+    print(describe(config, how, rows=command.batch, length=length, mesh=mesh, accumulate=accumulate, lora=lora))
 
 
 @dataclass(frozen=True)
@@ -108,7 +127,9 @@ def print_hardware() -> None:
 
 def main() -> None:
     words = sys.argv[1:]
-    for name, flags in (("convert", ["--source", "--output_dir"]), ("describe", ["--model"])):
+    for name, flags in (
+        ("convert", ["--source", "--output_dir"]), ("merge", ["--source", "--output_dir"]), ("describe", ["--model"]),
+    ):  # fmt: skip
         given = list(takewhile(lambda word: not word.startswith("-"), words[1:]))[: len(flags)]
         # one file where two words are wanted is a file of flags
         is_flag_file = len(given) < len(flags) and any(
@@ -122,6 +143,7 @@ def main() -> None:
                 Convert,
                 "Read a model in any known format and write it as safetensors: convert SOURCE OUTPUT.",
             ),
+            "merge": (Merge, "Add adapters (LoRA) to their model and write it as one: merge ADAPTER OUTPUT."),
             "describe": (Describe, "Print a model's tensors, operations and training memory: describe MODEL."),
             "hardware": (Hardware, "Print which model trains on which machine, with which flags."),
         },

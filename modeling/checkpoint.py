@@ -16,10 +16,12 @@ import jax.numpy as jnp
 from huggingface_hub import split_state_dict_into_shards_factory
 
 from interface.files import open_atomically, write_json
+from modeling.adapter_files import is_adapter, read_adapters, read_described
 from modeling.config import DecoderConfig
 from modeling.decoder import config_from_hf, family
 from modeling.hub import TOKENIZER_FILES, resolve
-from modeling.table import Params, hf_entries, hf_tensor
+from modeling.lora import attach, merged
+from modeling.table import Params, get, hf_entries, hf_tensor, map_rows
 from modeling.tensor import CheckpointError
 from modeling.tensor_files import WEIGHT_FILES, open_tensors
 from modeling.tensor_writer import write_safetensors
@@ -37,10 +39,14 @@ class Model(NamedTuple):
 
 
 def read_config(model: str | Path, revision: str | None = None, cache_dir: str | Path | None = None) -> DecoderConfig:
-    """Read a model's config.json from its folder, from the file itself, or from the Hub."""
+    """Read a model's config.json from its folder, from the file itself, or from the Hub; of adapters their model's."""
     path = Path(model).expanduser()
     if path.suffix != ".json" or revision is not None:
-        path = resolve(model, revision, cache_dir, weights=False) / "config.json"
+        folder = resolve(model, revision, cache_dir, weights=False)
+        if is_adapter(folder):
+            of = read_described(folder)
+            return read_config(of.base, of.revision, cache_dir)
+        path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"no config.json at {path}; a model folder holds config.json and model.safetensors")
     try:
@@ -59,14 +65,24 @@ def load(
     *,
     dtype: str = "float32",
     shardings: Params | None = None,
+    base: str | Path | None = None,
 ) -> Model:
-    """Load a decoder from a folder or the Hub.  Raises: CheckpointError, UnsupportedConfig.
+    """Load a decoder from a folder or the Hub; adapters (PEFT's LoRA) with their model, merged into it.
 
     dtype: of the matrices; bfloat16 halves the memory of a model that only samples. Biases and norms are float32.
     shardings: a tree like the params of NamedSharding, by which each tensor is read straight to its devices;
         without it they lie on the default device.
+    base: the model that adapters are for, where it is not where their configuration says.
+    Raises: CheckpointError, UnsupportedConfig, BadAdapter.
     """
     folder = resolve(model, revision, cache_dir)
+    if is_adapter(folder):
+        of = read_described(folder)
+        name, commit = (of.base, of.revision) if base is None else (base, None)
+        bare = load(name, commit, cache_dir, dtype=dtype, shardings=shardings)
+        whole = merged(attach(bare.params, read_adapters(folder, bare.config, of.lora), of.lora))
+        held = map_rows(family(bare.config).table, lambda row: get(whole, row.path).astype(row.precision(dtype)))
+        return Model(bare.config, held)
     config = read_config(folder)
     kind = family(config)
     tensors = open_tensors(folder)

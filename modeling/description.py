@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from math import prod
 
 from modeling.config import DecoderConfig, UnsupportedConfig
-from modeling.cost import MESH_AXES, Memory, multiplied_parameters, training_flops, training_memory
+from modeling.cost import MESH_AXES, Memory, adapter_parameters, multiplied_parameters, training_flops, training_memory
 from modeling.decoder import family
 from modeling.execution import Execution
+from modeling.lora import Lora, targets_of
 from modeling.table import count_parameters, partition
 
 
@@ -31,6 +32,7 @@ def describe(
     length: int,
     mesh: Mapping[str, int],
     accumulate: bool = False,
+    lora: Lora | None = None,
 ) -> str:
     """The whole description as text; `rows` blocks of `length` tokens a device and pass."""
     if length > config.max_position_embeddings:
@@ -39,9 +41,18 @@ def describe(
         raise UnsupportedConfig(
             f"--mesh tensor={mesh['tensor']} does not divide the model's {config.num_heads} heads; choose a divisor"
         )
-    memory = training_memory(config, how, rows=rows, length=length, mesh=mesh, accumulate=accumulate)
+    memory = training_memory(config, how, rows=rows, length=length, mesh=mesh, accumulate=accumulate, lora=lora)
     return "\n".join(
-        [*_shape(config), "", *_tensors(config, mesh), "", *_operations(config, length), "", *_memory(memory, mesh)]
+        [
+            *_shape(config),
+            *_adapters(config, lora),
+            "",
+            *_tensors(config, mesh),
+            "",
+            *_operations(config, length, lora),
+            "",
+            *_memory(memory, mesh),
+        ]
     )
 
 
@@ -58,6 +69,12 @@ def _shape(config: DecoderConfig) -> Iterator[str]:
     yield f"  positions   {config.max_position_embeddings:,}"
 
 
+def _adapters(config: DecoderConfig, lora: Lora | None) -> Iterator[str]:
+    if lora:
+        number = adapter_parameters(config, lora)
+        yield f"  adapters    {number:,} parameters, rank {lora.rank} beside {', '.join(targets_of(config, lora))}"
+
+
 def _tensors(config: DecoderConfig, mesh: Mapping[str, int]) -> Iterator[str]:
     yield f"  {'tensor':<32}{'shape':<24}{'kind':<8}{'parameters':>16}   cut over"
     for row in family(config).table:
@@ -68,11 +85,12 @@ def _tensors(config: DecoderConfig, mesh: Mapping[str, int]) -> Iterator[str]:
         yield f"  {row.path:<32}{' x '.join(map(str, shape)):<24}{row.kind:<8}{prod(shape):>16,}   {cut or '-'}"
 
 
-def _operations(config: DecoderConfig, length: int) -> Iterator[str]:
+def _operations(config: DecoderConfig, length: int, lora: Lora | None) -> Iterator[str]:
     yield f"  operations a token in training, blocks of {length:,}, N = {multiplied_parameters(config):,} parameters"
     conventions = {"attended pairs (causal, windows; MaxText's)": False, "all pairs (PaLM's, nanochat's)": True}
     for name, all_pairs in conventions.items():
-        yield f"    6N + {name:<44}{training_flops(config, length, all_pairs=all_pairs) / 1e9:>10.3f} GFLOP"
+        flops = training_flops(config, length, all_pairs=all_pairs, lora=lora)
+        yield f"    {'4N + adapters' if lora else '6N'} + {name:<44}{flops / 1e9:>10.3f} GFLOP"
 
 
 def _memory(memory: Memory, mesh: Mapping[str, int]) -> Iterator[str]:

@@ -3,15 +3,62 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
-def dot(spec: str, x: jax.Array, y: jax.Array, dtype: str) -> jax.Array:
+@partial(jax.tree_util.register_dataclass, data_fields=("base", "down", "up"), meta_fields=("scale",))
+@dataclass(frozen=True)
+class Adapted:
+    """A matrix [..., out, in] that stays as it is, and what is added: scale * up [..., out, R] @ down [..., R, in].
+
+    It stands where a matrix does: in params, and as the second operand of `dot` (see modeling.lora).
+    """
+
+    base: jax.Array
+    down: jax.Array
+    up: jax.Array
+    scale: float = field(default=1.0)
+
+    def __getitem__(self, everything: object) -> Self:
+        """Itself, for `[...]`: what is asked of a parameter."""
+        assert everything is ...
+        return self
+
+    def merged(self) -> jax.Array:
+        """The sum as one float32 matrix: of a layer [*out, in], or of a stack of layers [L, *out, in]."""
+        letters = "LXYDE"[: self.base.ndim - 1]  # all but the input; of a stack the first one is its layers
+        lead = "L" if self.down.ndim == 3 else ""
+        added = jnp.einsum(
+            f"{letters}R,{lead}RI->{letters}I", self.up.astype(jnp.float32), self.down.astype(jnp.float32),
+            precision=jax.lax.Precision.HIGHEST,
+        )  # fmt: skip
+        return self.base.astype(jnp.float32) + self.scale * added
+
+
+def dot(spec: str, x: jax.Array, y: jax.Array | Adapted, dtype: str) -> jax.Array:
     """Contract `x` with `y` by an einsum `spec`; operands are rounded to `dtype`, the float32 sum is returned.
+
+    With an adapted matrix the two narrow products are added: it is never written out as a whole, and no gradient of
+    its base is asked for.
+    """
+    if not isinstance(y, Adapted):
+        return _dot(spec, x, y, dtype)
+    operands, out = spec.split("->")
+    left, right = operands.split(",")
+    inner = right[-1]  # a matrix ends in the axis that is summed over
+    narrow = left.replace(inner, "R")
+    low = _dot(f"{left},R{inner}->{narrow}", x, y.down, dtype)
+    return _dot(spec, x, y.base, dtype) + y.scale * _dot(f"{narrow},{right[:-1]}R->{out}", low, y.up, dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def _dot(spec: str, x: jax.Array, y: jax.Array, dtype: str) -> jax.Array:
+    """`dot` of two arrays.
 
     Autodiff of a plain einsum would multiply the float32 cotangent with a bfloat16 operand: slower by five on a CPU,
     and not what a matrix unit does. Here the cotangent is rounded to `dtype` too, and both gradients come back in
@@ -79,4 +126,4 @@ def _backward(spec: str, dtype: str, saved: tuple[jax.Array, ...], cotangent: ja
     return gradient_x.astype(x_type.dtype), gradient_y.astype(y_type.dtype)
 
 
-dot.defvjp(_forward, _backward)
+_dot.defvjp(_forward, _backward)

@@ -103,4 +103,4 @@ def _patterns(there: list[str], weights: bool) -> list[str]:
     """The files to fetch: config, tokenizer, and the weights in the first of the formats that the repository has."""
     formats = (list(names) for names in WEIGHT_FILES if any(fnmatch(f, n) for f in there for n in names))
     chosen = next(formats, []) if weights else []
-    return ["config.json", "generation_config.json", *TOKENIZER_FILES, *chosen]
+    return ["config.json", "generation_config.json", "adapter_config.json", *TOKENIZER_FILES, *chosen]

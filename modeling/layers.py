@@ -93,7 +93,7 @@ def run_blocks(
             x = forward(stacks, x, number * p + place, windows[place], partial(_layer, place))
         return x, None
 
-    turns = {name: leaf.reshape(-1, p, *leaf.shape[1:]) for name, leaf in leaves.items()}
+    turns = jax.tree.map(lambda leaf: leaf.reshape(-1, p, *leaf.shape[1:]), leaves)
     return jax.lax.scan(one_period, x_BTD, (jnp.arange(len(windows) // p), turns))[0], None
 
 
@@ -113,8 +113,14 @@ def _unstack(leaves: Block) -> list[Block]:
     A stack is unstacked as a whole: the transpose of that is one concatenation, where slicing each layer out would add
     L arrays of full size in the backward pass.
     """
-    layers = [leaf if isinstance(leaf, tuple) else jnp.unstack(leaf) for leaf in leaves.values()]
-    return [dict(zip(leaves, own, strict=True)) for own in zip(*layers, strict=True)]
+
+    def layers(leaf: Any) -> Sequence[Any]:
+        if isinstance(leaf, tuple):
+            return leaf
+        stacks, structure = jax.tree.flatten(leaf)  # one of an array, three of an adapted matrix
+        return [structure.unflatten(own) for own in zip(*map(jnp.unstack, stacks), strict=True)]
+
+    return [dict(zip(leaves, own, strict=True)) for own in zip(*map(layers, leaves.values()), strict=True)]
 
 
 def _remat(function: Callable[..., jax.Array], how: Execution) -> Callable[..., jax.Array]:

@@ -22,12 +22,13 @@ WEIGHT_FILES = (
     ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json"),
     ("flax_model.msgpack",),
     ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"),
+    ("adapter_model.safetensors",),  # beside no other: a repository of adapters
 )
 
 
 def open_tensors(folder: Path) -> Tensors:
     """Find a folder's weights.  Raises: CheckpointError where there are none or a file is not what it should be."""
-    for name, opener in (("model.safetensors", _open_safetensors), ("pytorch_model.bin", open_torch)):
+    for name, opener in (("model.safetensors", open_safetensors), ("pytorch_model.bin", open_torch)):
         if name == "pytorch_model.bin" and (folder / "flax_model.msgpack").is_file():
             return _open_flax(folder / "flax_model.msgpack")
         index = folder / f"{name}.index.json"
@@ -68,7 +69,8 @@ _DTYPES = {
 }
 
 
-def _open_safetensors(path: Path) -> Tensors:
+def open_safetensors(path: Path) -> Tensors:
+    """The tensors of one file.  Raises: CheckpointError where it is not whole."""
     try:
         with safe_open(path, framework="numpy"):  # it checks the header against the file
             pass

@@ -43,6 +43,13 @@ class TrainingArguments(RowFlags):
     tokenizer_name: str | None = flag(None, "folder or Hub id of the tokenizer; default: the model's own", "model")
     revision: str | None = flag(None, "branch, tag or commit of a Hub id (of the model or --config_name)", "model")
     cache_dir: str | None = flag(None, "folder for files from the Hub; default: Hugging Face's own cache", "model")
+    lora_rank: int | None = flag(
+        None, "train adapters of this rank beside the model's matrices, which stay as they are (LoRA)", "model"
+    )
+    lora_alpha: float | None = flag(None, "their sum is scaled by this over the rank; default: twice the rank", "model")
+    lora_targets: str | None = flag(
+        None, "adapt only the matrices of these names: q_proj,v_proj; default: every matrix of a block", "model"
+    )
     dtype: Precision = flag(
         "float32", "precision of matrix operands; sums, norms, softmax, loss and weights are float32", "model"
     )
@@ -181,7 +188,7 @@ class TrainingArguments(RowFlags):
         positive = (
             "block_size", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
             "logging_steps", "eval_steps", "save_steps", "save_total_limit", "max_eval_samples",
-            "preprocessing_num_workers", "decay_steps", "eval_pass_at_k_every",
+            "preprocessing_num_workers", "decay_steps", "eval_pass_at_k_every", "lora_rank",
             "eval_pass_at_k_samples",
         )  # fmt: skip
         for name in positive:
@@ -219,6 +226,14 @@ class TrainingArguments(RowFlags):
             raise BadArguments(
                 "no model, or two: name one to fine-tune with --model_name_or_path, or a new one with --config_name or "
                 "--model_type"
+            )
+        if self.lora_rank is None and (self.lora_alpha is not None or self.lora_targets is not None):
+            raise BadArguments("--lora_alpha and --lora_targets are of adapters; give --lora_rank too, 8 say")
+        if self.lora_alpha is not None and not 0 < self.lora_alpha < math.inf:
+            raise BadArguments(f"--lora_alpha is {self.lora_alpha}; wanted more than 0")
+        if self.lora_rank is not None and not self.model_name_or_path:
+            raise BadArguments(
+                f"--lora_rank {self.lora_rank} adapts a model that is there; name it with --model_name_or_path"
             )
         if self.mesh and self.placement != "mesh":
             raise BadArguments(f"--mesh {self.mesh} is given with --placement {self.placement}; give --placement mesh")

@@ -22,7 +22,7 @@ RECIPE = (
     "block_size", "max_steps", "num_train_epochs", "optim", "learning_rate", "lr_scheduler_type", "warmup_steps",
     "warmup_ratio", "decay_steps", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm",
     "per_device_train_batch_size", "gradient_accumulation_steps", "dtype", "segment_ids", "placement", "mesh", "remat",
-    "attention", "seed",
+    "attention", "lora_rank", "lora_alpha", "lora_targets", "seed",
 )  # fmt: skip
 
 
@@ -39,7 +39,9 @@ def card_of(summary: Summary, figures: Mapping[str, str]) -> Card:
     base = configuration["model_name_or_path"]
     origin = _origin(base)
     tokens = f"{summary.last['tokens']:,} tokens in {summary.step:,} optimizer steps"
-    start = f"Fine-tuned from {base} on {tokens}." if base else f"Trained from scratch on {tokens}."
+    lora = configuration.get("lora_rank") is not None
+    made = "Adapters trained beside" if lora else "Fine-tuned from"
+    start = f"{made} {base} on {tokens}." if base else f"Trained from scratch on {tokens}."
     return Card(
         name=configuration["run_name"],
         repo=configuration.get("hub_model_id") or configuration["run_name"],
@@ -55,6 +57,7 @@ def card_of(summary: Summary, figures: Mapping[str, str]) -> Card:
         overview=summary.facts.get("overview", {}),
         versions=summary.facts.get("versions", {}),
         base_model=origin,
+        adapted=base if lora else None,
         license=_license(base, origin, configuration.get("revision"), configuration.get("cache_dir")),
         datasets=datasets,
     )

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from interface.files import claim, remove_tree, sync_folder, sync_tree, write_json
-from modeling.checkpoint import Model, save
-from modeling.config import DecoderConfig
 from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in, eval_loss_of, finite, outdated
 from training.integrity import fingerprints
+from training.model_files import ModelFiles
 from training.processes import barrier, is_primary
 from training.store import Store
 from training.train_state import StateWriter, params_on_host
@@ -33,9 +32,7 @@ class Checkpoints:
         self,
         output_dir: Path,
         *,
-        config: DecoderConfig,
-        tokenizer_dir: Path,
-        eos_token_id: int,
+        model: ModelFiles,
         identity: dict[str, Any],
         resolved: dict[str, Any],
         keep: int | None,
@@ -48,9 +45,7 @@ class Checkpoints:
         `store` gets copies of them.
         """
         self._output_dir = output_dir
-        self._config = config
-        self._tokenizer_dir = tokenizer_dir
-        self._eos_token_id = eos_token_id
+        self._model = model
         self._about = {"identity": identity, "configuration": resolved}
         self._keep = keep
         self._when_whole = when_whole
@@ -83,7 +78,7 @@ class Checkpoints:
                 remove_tree(partial)
                 partial.mkdir()
             barrier("checkpoint-begun")
-            params = params_on_host(self._config, state["params"])
+            params = params_on_host(self._model.table, state["params"])
             if self._states:
                 self._states.start(partial / TRAIN_STATE, state)
         except Exception as error:
@@ -103,10 +98,7 @@ class Checkpoints:
         try:
             try:
                 if params is not None:
-                    save(
-                        partial, Model(self._config, params),
-                        tokenizer_dir=self._tokenizer_dir, eos_token_id=self._eos_token_id,
-                    )  # fmt: skip
+                    self._model.write(partial, params)
             finally:
                 if self._states:
                     self._states.wait()

@@ -20,6 +20,7 @@ from interface.files import open_atomically
 from interface.progress import say
 from modeling.config import DecoderConfig
 from modeling.execution import Precision
+from modeling.lora import merged
 from modeling.table import Params
 from tokenizer_patch.tokenizer import Tokenizer
 from training.trackers import Trackers
@@ -138,8 +139,7 @@ class Completions:
 
 
 def on_one_device(params: Params) -> Params:
-    """This process's first copy of the params, on its device.  Raises: CannotSample."""
+    """This process's first copy of the params, on its device, adapters merged.  Raises: CannotSample."""
     if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(params)):
         raise CannotSample("the model is cut over devices, and a sampler wants all of it on one")
-    here: Params = jax.tree.map(lambda leaf: leaf.addressable_data(0), params)
-    return here
+    return merged(jax.tree.map(lambda leaf: leaf.addressable_data(0), params))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from interface.progress import start_table
-from modeling.decoder import family
 from modeling.table import get
 from tokenizer_patch.tokenizer import Tokenizer
 from training.arguments import TrainingArguments
@@ -68,7 +67,7 @@ def shares(run: Run, params: Any) -> Iterator[tuple[str, str]]:
     shardings = run.placement.shardings(params)
     cuts: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
-    for row in family(run.config).table:
+    for row in run.files.table:
         place, shape = get(shardings, row.path), get(params, row.path).shape
         axes = [f"{axis} over {name}" for axis, name in zip(row.axes.split(), place.spec) if name]
         cut = ", ".join(axes) or "whole"

@@ -29,11 +29,13 @@ from interface.errors import NotPushed
 from interface.progress import say
 from interface.push import PushRefused, full_id, open_repository, push_all, push_and_tell
 from interface.workers import start_process
+from modeling.adapter_files import is_adapter
 from modeling.hub import TOKENIZER_FILES
 from training.arguments import TrainingArguments
 from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in
 
-MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES, "model*.safetensors", "*.index.json")
+MODEL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES, "model*.safetensors", "*.index.json",
+               "adapter_config.json", "adapter_model.safetensors")  # fmt: skip
 COMPANIONS = ("README.md", "figure-*.png", "report.html", "metrics.jsonl")  # of output_dir, as they are at that moment
 LAST_CHECKPOINT = "last-checkpoint"
 GRACE_SECONDS = 5.0  # for the push that is under way when a run is asked to stop; a spot machine has 30 in all
@@ -122,7 +124,7 @@ class HubPush:
     def now(self, checkpoint: str | None) -> str:
         """Push a checkpoint by its name, or the model of output_dir; return the commit's URL.  Raises: PushRefused."""
         folder = self._output_dir / checkpoint if checkpoint else self._output_dir
-        if not (folder / "config.json").is_file():
+        if not (folder / "config.json").is_file() and not is_adapter(folder):
             names = ", ".join(path.name for path in checkpoints_in(self._output_dir)) or "none"
             raise PushRefused(
                 f"{folder} holds no model; wanted one of the checkpoints there ({names}), by --checkpoint"

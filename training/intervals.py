@@ -45,7 +45,7 @@ class Intervals:
         self._bar = bar
         self._arguments = arguments
         self._tokens_a_step = run.global_batch * arguments.block_size
-        self._flops_a_token = training_flops(run.config, arguments.block_size)
+        self._flops_a_token = training_flops(run.config, arguments.block_size, lora=run.files.lora)
         self._peak = peak_flops(jax.devices(), arguments.peak_tflops)
         self._skips = Skips(arguments.max_skipped_steps)
         self._norm = jax.jit(optax.tree.norm)

@@ -11,7 +11,6 @@ import optax
 from interface.errors import Stopped
 from interface.flags import typed
 from interface.progress import Steps, start_table
-from modeling.checkpoint import file_names
 from training.agreement import Agreement
 from training.arguments import TrainingArguments
 from training.checkpoint_writer import Checkpoints
@@ -55,7 +54,7 @@ def train(
 
     # --- Act 1: state ------------------------------------------------------------------------------------------
     program = Program(arguments, run, schedule)
-    state = program.first_state()
+    state, frozen = program.first_state(), program.frozen
     first_step = int(state["step"])
     profile = Profile(output_dir, arguments.profiled(), first_step, max_steps)
 
@@ -71,9 +70,7 @@ def train(
     # --- Act 3: the loop ---------------------------------------------------------------------------------------
     checkpoints = Checkpoints(
         output_dir,
-        config=run.config,
-        tokenizer_dir=run.tokenizer_dir,
-        eos_token_id=run.eos_token_id,
+        model=run.files,
         identity=run.identity,
         resolved=resolved,
         keep=arguments.save_total_limit,
@@ -98,11 +95,11 @@ def train(
         def evaluated() -> float | None:
             """The loss on the validation split after `done` steps; None where a signal asks for the end meanwhile."""
             with intervals.paused():
-                found = evaluate(state["params"]) if evaluate else None
+                found = evaluate(program.whole(state["params"], frozen)) if evaluate else None
                 if found is not None:
                     if not log.has(done, "eval"):
                         log.write({"step": done, "kind": "eval"} | found)
-                    completions.take(done, state["params"])
+                    completions.take(done, program.whole(state["params"], frozen))
             return found["loss"] if found else None
 
         def evaluation_due() -> bool:
@@ -117,7 +114,7 @@ def train(
             profile.begin(step + 1)
             with intervals.waiting():
                 batch = program.batch(step)
-            state, metrics = compiled(state, batch | agreement.flags())
+            state, metrics = compiled(state, batch | agreement.flags(), frozen)
             done = step + 1
             profile.end(done, metrics)
             if step == first_step:
@@ -139,7 +136,8 @@ def train(
                 place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
                 if judge and not stop:
                     with intervals.paused():
-                        scores.take(done, state["params"], log, lambda: stopping.asked, last=done == max_steps)
+                        params = program.whole(state["params"], frozen)
+                        scores.take(done, params, log, lambda: stopping.asked, last=done == max_steps)
                 last = checkpoints.save(done, state, place, eval_loss=eval_loss, interval=intervals.open_steps())
             if stop:
                 break
@@ -156,7 +154,7 @@ def train(
     # --- Act 4: publish ----------------------------------------------------------------------------------------
     assert last is not None, "the last step is always saved"
     if is_primary():
-        exported = export(output_dir, last, file_names(run.config), best=arguments.load_best_model_at_end)
+        exported = export(output_dir, last, run.files.names, best=arguments.load_best_model_at_end)
         scores.publish(exported["step"])
         publish(output_dir)
     if run.hub:

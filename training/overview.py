@@ -18,9 +18,14 @@ def overview(
     """One row a fact, by its name."""
     config = run.config
     parameters = count_parameters(family(config).table, {**config.sizes, "V": config.vocab_size})
+    lora, adapters = run.files.lora, {}
+    if lora:
+        trained = count_parameters(run.files.table, run.files.sizes)
+        adapters["trained"] = f"{trained / 1e6:.2f} M, adapters of rank {lora.rank} ({trained / parameters:.2%})"
     return {
         "model": f"{arguments.model} ({config.to_hf()['model_type']})",
         "parameters": f"{parameters / 1e6:.2f} M",
+        **adapters,
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()}), "
         f"{arguments.dtype} operands",
         "tokens a step": f"{run.global_batch * arguments.block_size:,} = {run.placement.num_shards} devices x "

@@ -67,8 +67,11 @@ class Placement(ABC):
         """Place this process's flag, so that the sum over a batch's flags counts the devices that have it."""
 
     @abstractmethod
-    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
-        """Compile a train step for these shapes; the old state's memory is reused for the new one."""
+    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any, *held: Any) -> Any:
+        """Compile a train step for these shapes; the old state's memory is reused for the new one.
+
+        `held` are further arguments, which lie as a state does and stay as they are.
+        """
 
     @abstractmethod
     def map_eval(self, step: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,10 +119,11 @@ class DataParallel(Placement):
     def flag(self, raised: bool) -> Any:
         return np.full(self._local, raised, np.int32)
 
-    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
-        mapped = jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=(0,))
+    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any, *held: Any) -> Any:
+        in_axes = (None, 0, *(None for _ in held))
+        mapped = jax.pmap(step, axis_name=AXIS, in_axes=in_axes, out_axes=None, donate_argnums=(0,))
         # what is compiled ahead takes arrays of all processes' devices; pmap itself takes this process's and joins them
-        return mapped.lower(state, batch).compile() if jax.process_count() == 1 else mapped
+        return mapped.lower(state, batch, *held).compile() if jax.process_count() == 1 else mapped
 
     def map_eval(self, step: Callable[..., Any]) -> Callable[..., Any]:
         return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=None)
@@ -191,10 +195,10 @@ class MeshPlacement(Placement):
         own = np.full(len(self.mesh.local_devices), raised, np.int32)  # rows may be those of two processes, and differ
         return jax.make_array_from_process_local_data(NamedSharding(self.mesh, PartitionSpec(MESH_AXES)), own)
 
-    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any) -> Any:
+    def compile_step(self, step: Callable[..., Any], state: Any, batch: Any, *held: Any) -> Any:
         with self._in_use():
             compiled = jax.jit(step, out_shardings=(self.shardings(state), self._whole), donate_argnums=(0,)).lower(
-                state, batch
+                state, batch, *held
             )
             return compiled.compile()
 

@@ -16,12 +16,14 @@ from data_processing.row_source import RowSource
 from data_processing.tokens import check_first_row
 from interface.files import check_output, claim, lock, move_aside, prepare_output, remains, write_json, written
 from interface.progress import say
-from modeling.checkpoint import file_names, read_config
+from modeling.adapter_files import is_adapter
+from modeling.checkpoint import read_config
 from modeling.config import DecoderConfig, UnsupportedConfig
 from modeling.decoder import new_config
 from modeling.description import parse_mesh
 from modeling.execution import Execution, choose
 from modeling.hub import resolve
+from modeling.lora import Lora
 from tokenizer_patch.tokenizer import Tokenizer
 from training import processes
 from training.arguments import BadArguments, TrainingArguments
@@ -40,6 +42,7 @@ from training.export import NAME as EXPORTED
 from training.hub_push import HubPush, open_hub
 from training.identity import identity_of
 from training.metrics import bytes_of_tokens
+from training.model_files import ModelFiles
 from training.one_run import require_one_run, require_seen
 from training.placement import DataParallel, MeshPlacement, Placement
 from training.publication import PUBLISHED
@@ -53,9 +56,9 @@ class Run(NamedTuple):
     config: DecoderConfig
     how: Execution
     placement: Placement
+    files: ModelFiles  # of what is trained
     model_dir: Path | None  # where the weights to start from are; None for a model from scratch
     tokenizer_dir: Path
-    eos_token_id: int
     bytes_V: np.ndarray  # of text that each id stands for
     supplies: dict[str, Supply]
     checkpoint: Path | None
@@ -103,6 +106,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
             f" Give --block_size {config.max_position_embeddings} or less"
         )
 
+    files = _model_files(arguments, config, model_dir, tokenizer_dir, tokenizer.eos_token_id)
     how = choose(config, arguments.dtype, attention=arguments.attention, remat=arguments.remat)
     output_dir = Path(arguments.output_dir)
     for source in filter(None, (arguments.model_name_or_path, arguments.tokenizer_name, arguments.config_name)):
@@ -145,9 +149,9 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
         config,
         how,
         placement,
+        files,
         model_dir,
         tokenizer_dir,
-        tokenizer.eos_token_id,
         bytes_of_tokens(tokenizer),
         supplies,
         checkpoint,
@@ -227,7 +231,7 @@ def _names(run: Run) -> list[str]:
         EXPORTED,
         *PUBLISHED,
         *(_log_name(split, rank) for split in run.supplies for rank in range(processes.count())),
-        *file_names(run.config),
+        *run.files.names,
     ]
 
 
@@ -269,10 +273,29 @@ def _tokenizer_dir(arguments: TrainingArguments, model_dir: Path | None) -> Path
     return resolve(str(name), cache_dir=arguments.cache_dir, weights=False)
 
 
+def _model_files(
+    arguments: TrainingArguments, config: DecoderConfig, model_dir: Path | None, tokenizer_dir: Path, eos_token_id: int
+) -> ModelFiles:
+    """What is trained: the model, or adapters of it.  Raises: BadAdapter, BadArguments."""
+    if arguments.lora_rank is None or model_dir is None:
+        return ModelFiles(config, tokenizer_dir, eos_token_id)
+    name = str(arguments.model_name_or_path)
+    if is_adapter(model_dir):
+        raise BadArguments(
+            f"{name} holds adapters already; merge them (python -m modeling merge {name} MODEL) and adapt MODEL"
+        )
+    targets = tuple(filter(None, (arguments.lora_targets or "").replace(" ", "").split(",")))
+    alpha = 2.0 * arguments.lora_rank if arguments.lora_alpha is None else arguments.lora_alpha
+    base = str(Path(name).resolve()) if Path(name).is_dir() else name  # adapters are used from other folders too
+    files = ModelFiles(config, tokenizer_dir, eos_token_id, Lora(arguments.lora_rank, alpha, targets), base)
+    assert files.table, "adapted_rows refuses targets that are none of the model's"
+    return files
+
+
 def _overwrites(arguments: TrainingArguments, output_dir: Path) -> bool:
     """Whether an earlier run in output_dir may move aside."""
     # A run that was killed before its first checkpoint: the same command starts again, its remains move aside.
-    finished = (output_dir / "config.json").exists() or checkpoints_in(output_dir)
+    finished = (output_dir / "config.json").exists() or is_adapter(output_dir) or checkpoints_in(output_dir)
     if arguments.resume_from_checkpoint != "auto" or finished or not output_dir.is_dir():
         return arguments.overwrite_output_dir
     ours = {*written(output_dir), "written.json", *(path.name for path in remains(output_dir))}

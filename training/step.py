@@ -22,6 +22,7 @@ from modeling.table import Params
 State = dict[str, Any]  # params, optimizer, step, skipped
 Batch = dict[str, jax.Array]
 Sum = Callable[[Any], Any]  # sums a tree over all devices
+Whole = Callable[[Params, Params | None], Params]  # of what is trained and what is not, what a forward pass takes
 
 COUNTED = ("bytes",)  # of the targets' text (training.metrics.target_bytes)
 
@@ -55,6 +56,7 @@ def initial_state(params: Params, optimizer: optax.GradientTransformation) -> St
 def train_step(
     state: State,
     batch: Batch,
+    frozen: Params | None = None,
     *,
     config: DecoderConfig,
     optimizer: optax.GradientTransformation,
@@ -63,11 +65,13 @@ def train_step(
     seed: int,
     sum_over_devices: Sum,
     max_grad_norm: float = 0.0,
+    whole: Whole = lambda params, frozen: params,
 ) -> tuple[State, dict[str, jax.Array]]:
     """Update once from this device's share of the global batch: arrays [microbatches, B, T], rows [microbatches, B].
 
     What a batch COUNTED a row, [microbatches, B], is summed up and handed to the metrics; so are the flags that several
     processes put into it, as "stop" (training.agreement).
+    `whole` makes what the forward pass takes of the state's params and of `frozen`, which has no gradients.
     Gradients are clipped to a global norm of `max_grad_norm`; 0: not at all. A batch without weight, or gradients that
     are not finite, change nothing but the counts of steps and of skips.
     """
@@ -76,7 +80,7 @@ def train_step(
         keys_B = row_keys(seed, state["step"], micro["rows"]) if any(config.dropout) else None
 
         def loss(params: Params) -> tuple[jax.Array, jax.Array]:
-            return weighted_loss(config, params, micro, how, keys_B)
+            return weighted_loss(config, whole(params, frozen), micro, how, keys_B)
 
         return jax.value_and_grad(loss, has_aux=True)(state["params"])
 

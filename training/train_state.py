@@ -16,9 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from modeling.config import DecoderConfig
-from modeling.decoder import family
-from modeling.table import Params, Row, get, map_rows
+from modeling.table import Params, Row, Table, get, map_rows
 from training.quiet import quiet_writes
 
 
@@ -53,13 +51,13 @@ def restore_state(folder: Path, abstract_state: Any) -> Any:
     return jax.tree.map(lambda leaf, wanted: _within(leaf, wanted.sharding), found, abstract_state)
 
 
-def params_on_host(config: DecoderConfig, params: Params) -> Params | None:
+def params_on_host(table: Table, params: Params) -> Params | None:
     """A copy of all params that later steps leave alone, on the host of process 0; None on the others.
 
     On CPU it is none: a buffer that numpy looks at is not donated. Where no process holds all of the params, each
     tensor is put together on all devices, handed over and dropped before the next; every process must call this.
     """
-    table, here = family(config).table, jax.process_index() == 0
+    here = jax.process_index() == 0
 
     def whole(row: Row) -> np.ndarray | None:
         leaf = get(params, row.path)

@@ -37,6 +37,7 @@ from training.checkpoints import (
 )  # fmt: skip
 from training.export import export
 from training.integrity import fault_in, fingerprints
+from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.saves import epoch_ends
 from training.step import initial_state
@@ -56,7 +57,7 @@ def state(placement):
 
 def writer(folder: Path, keep: int | None = None) -> Checkpoints:
     return Checkpoints(
-        folder, config=CONFIG, tokenizer_dir=folder, eos_token_id=0, identity={"seed": 42, "block_size": 32},
+        folder, model=ModelFiles(CONFIG, folder, 0), identity={"seed": 42, "block_size": 32},
         resolved={"seed": 42}, keep=keep, with_train_state=True,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from tests.conftest import ROOT, TINY
 from tests.ranks import free_port
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import checkpoints_in, fault_of, find_checkpoint, restore
+from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.step import initial_state
 
@@ -40,6 +41,7 @@ from modeling.decoder import config_from_hf
 from training import train_state
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import find_checkpoint, restore
+from training.model_files import ModelFiles
 from training.placement import DataParallel, MeshPlacement
 from training.step import initial_state
 
@@ -64,7 +66,7 @@ for name, lengths in cases.items():
     if jax.process_index() == 0:
         out.mkdir()
     checkpoints = Checkpoints(
-        out, config=config, tokenizer_dir=out, eos_token_id=0, identity={}, resolved={}, keep=None,
+        out, model=ModelFiles(config, out, 0), identity={}, resolved={}, keep=None,
         with_train_state=True,
     )
     add = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), donate_argnums=0)
@@ -120,7 +122,7 @@ def test_what_processes_write_together_is_what_one_writes(processes, tmp_path):
     placement = DataParallel()
     state = placement.make(lambda: initial_state(modeling.init_params(config, 1), optimizer))
     alone = Checkpoints(
-        tmp_path, config=config, tokenizer_dir=tmp_path, eos_token_id=0, identity={}, resolved={}, keep=None,
+        tmp_path, model=ModelFiles(config, tmp_path, 0), identity={}, resolved={}, keep=None,
         with_train_state=True,
     )  # fmt: skip
     wanted = alone.save(1, state)

@@ -72,7 +72,7 @@ def test_adafactor_is_optaxs_on_each_layer(config, by_optax, lengths):
     placement = FewerDevices(2) if lengths is None else MeshPlacement(
         config, lengths, np.array(jax.devices())[: np.prod(list(lengths.values()))]
     )  # fmt: skip
-    optimizer = make_optimizer(asked(optim="adafactor"), optax.constant_schedule(RATE), config)
+    optimizer = make_optimizer(asked(optim="adafactor"), optax.constant_schedule(RATE), family(config).table)
     step = bind(
         train_step, placement, config=config, optimizer=optimizer, schedule=lambda s: RATE, how=Execution(), seed=5,
         max_grad_norm=1.0,
@@ -95,7 +95,9 @@ def test_adafactor_keeps_two_vectors_a_matrix(config):
     fresh = jax.eval_shape(lambda: modeling.init_params(config, 0))
     sizes = {}
     for optim in ("adamw", "adafactor"):
-        state = jax.eval_shape(make_optimizer(asked(optim=optim), optax.constant_schedule(1.0), config).init, fresh)
+        state = jax.eval_shape(
+            make_optimizer(asked(optim=optim), optax.constant_schedule(1.0), family(config).table).init, fresh
+        )
         sizes[optim] = sum(leaf.size for leaf in jax.tree.leaves(state))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(fresh))
     assert sizes["adamw"] == 2 * parameters + 2  # and its counters
@@ -107,7 +109,9 @@ def test_decay_is_the_rate_times_the_weight_and_spares_biases_and_norms(config, 
     """With gradients of 0 nothing else moves: p - rate * decay * p by hand."""
     params = modeling.init_params(config, 1)
     params = jax.tree.map(lambda leaf: leaf + 0.5, params)  # biases start at 0
-    optimizer = make_optimizer(asked(optim=optim, weight_decay=0.1), optax.constant_schedule(RATE), config)
+    optimizer = make_optimizer(
+        asked(optim=optim, weight_decay=0.1), optax.constant_schedule(RATE), family(config).table
+    )
     zeros = jax.tree.map(np.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params)
     mask = decay_mask(family(config).table)

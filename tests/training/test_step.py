@@ -56,9 +56,9 @@ class FewerDevices(DataParallel):
         self.num_shards = self._local = count
         self.count = count
 
-    def compile_step(self, step, state, batch):
-        devices = jax.devices()[: self.count]
-        return jax.pmap(step, axis_name="data", in_axes=(None, 0), out_axes=None, devices=devices)
+    def compile_step(self, step, state, batch, *held):
+        devices, in_axes = jax.devices()[: self.count], (None, 0, *(None for _ in held))
+        return jax.pmap(step, axis_name="data", in_axes=in_axes, out_axes=None, devices=devices)
 
 
 def one_step(config, params, batch, placement, microbatches, optimizer, how=PLAIN, max_grad_norm=0.0):

@@ -26,6 +26,7 @@ from training.arguments import BadArguments, StreamingArguments
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import checkpoints_in, find_checkpoint, place_of, restore
 from training.metrics import read_metrics
+from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.preparation import prepare
 from training.step import initial_state
@@ -71,7 +72,7 @@ def test_every_step_of_a_run_goes_on_from_its_real_checkpoint(tokenizer_dir, cor
     placement = DataParallel()
     state = placement.make(lambda: initial_state(modeling.init_params(config, 0), optimizer))
     checkpoints = Checkpoints(
-        tmp_path, config=config, tokenizer_dir=tokenizer_dir, eos_token_id=0, identity={}, resolved={}, keep=None,
+        tmp_path, model=ModelFiles(config, tokenizer_dir, 0), identity={}, resolved={}, keep=None,
         with_train_state=True,
     )  # fmt: skip
     for step in range(steps - 1):

@@ -1,0 +1,49 @@
+"""Model files: what a run trains, as the files that a checkpoint holds: a whole model, or adapters of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from modeling.adapter_files import CONFIG, WEIGHTS, write_adapters
+from modeling.checkpoint import Model, copy_tokenizer, file_names, save
+from modeling.config import DecoderConfig
+from modeling.decoder import family
+from modeling.hub import TOKENIZER_FILES
+from modeling.lora import Lora, adapter_sizes, adapter_table
+from modeling.table import Params, Sizes, Table
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The table of what is trained, and how it is written. `base` names the model that adapters are for."""
+
+    config: DecoderConfig
+    tokenizer_dir: Path
+    eos_token_id: int
+    lora: Lora | None = None
+    base: str = ""
+
+    @property
+    def table(self) -> Table:
+        return adapter_table(self.config, self.lora) if self.lora else family(self.config).table
+
+    @property
+    def sizes(self) -> Sizes:
+        """Length of each axis of the table, with the vocabulary as it is published."""
+        sizes = adapter_sizes(self.config, self.lora) if self.lora else self.config.sizes
+        return {**sizes, "V": self.config.vocab_size}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all files that `write` may write."""
+        return [CONFIG, WEIGHTS, *TOKENIZER_FILES] if self.lora else file_names(self.config)
+
+    def write(self, folder: Path, params: Params) -> None:
+        """Write the model that `params`, on the host, are of."""
+        if self.lora:
+            write_adapters(folder, self.config, self.lora, params, self.base)
+            copy_tokenizer(self.tokenizer_dir, folder)
+        else:
+            model = Model(self.config, params)
+            save(folder, model, tokenizer_dir=self.tokenizer_dir, eos_token_id=self.eos_token_id)
