@@ -37,7 +37,7 @@ TINY = {
     r"--benchmark humaneval": "--benchmark clippy",
     r"EleutherAI/gpt-neo-\S+": "MODEL",
     r"--remat block --platform tpu": "--remat block --block_size 256 --platform tpu",
-    r"data_processing corpus --output_dir": "data_processing corpus --source_dir DIR --output_dir",
+    r"data_processing corpus --output_dir": "data_processing corpus --source_dir FUNCTIONS --output_dir",
 }
 KNOBS = {"BASE_STEPS": "8", "TUNE_STEPS": "8", "SCORE_BYTES": "20000"}
 # Commands that another test runs, or that would run all of them.
@@ -53,6 +53,20 @@ LEFT_OUT = {
 }
 RECIPES_LEFT_OUT = [[name] for name in sorted(RECIPES)]  # tests/launch; ./run.sh bench recipes runs each
 LAPTOP = "docs/start/laptop.md"  # is given nothing, and runs the main job for all
+
+
+FUNCTION = '''"""Sums of {number} kinds."""
+
+
+def add_{number}(a: int, b: int) -> int:
+    """Return a plus b times {number}, and {number} more.
+
+    >>> add_{number}(0, 0)
+    {number}
+    """
+    total = a + b * {number}
+    return total + {number}
+'''
 
 
 def clone(folder: Path) -> Path:
@@ -87,6 +101,9 @@ def give(folder: Path, page: str, corpus: Path, model_dir: Path, source_tree: Pa
         if name not in made:
             (folder / name).symlink_to(place)
     write_folders(folder / "APPS", "train")
+    for number in range(1, 9):  # each its own package, so that no split is empty
+        (folder / "FUNCTIONS" / f"package_{number}").mkdir(parents=True)
+        (folder / "FUNCTIONS" / f"package_{number}" / "module.py").write_text(FUNCTION.format(number=number))
     problems = (ROOT / "evaluation" / "problems" / "clippy.jsonl").read_text()
     (folder / "HumanEval.jsonl.gz").write_bytes(gzip.compress(problems.encode()))
     rows = [json.loads(line) for line in problems.splitlines()]
