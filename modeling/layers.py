@@ -118,7 +118,7 @@ def _unstack(leaves: Block) -> list[Block]:
         if isinstance(leaf, tuple):
             return leaf
         stacks, structure = jax.tree.flatten(leaf)  # one of an array, three of an adapted matrix
-        return [structure.unflatten(own) for own in zip(*map(jnp.unstack, stacks), strict=True)]
+        return [jax.tree.unflatten(structure, own) for own in zip(*map(jnp.unstack, stacks), strict=True)]
 
     return [dict(zip(leaves, own, strict=True)) for own in zip(*map(layers, leaves.values()), strict=True)]
 
