@@ -164,7 +164,7 @@ make_tokenizer() {  # make_tokenizer SIZE [FLAGS...]: of DATA_DIR, as TOKENIZER
     --data_dir "$DATA_DIR" --output_dir "$TOKENIZER" --vocab_size "$1" --overwrite_output_dir "${@:2}"
 }
 
-make_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretrained one that a published size starts from
+make_embedded_base() {  # a tiny GPT-Neo from scratch, as MODEL: stands in for the pretrained one that a published size starts from
   make_embedded_corpus
   make_tokenizer 2048 "$@"
   together base "base model: a tiny GPT-Neo from scratch" "$PYTHON" -u training/run_clm_streaming_flax.py \

@@ -8,7 +8,7 @@ apps() {
   if [ "$SIZE" = 125M ]; then train_apps "$@"; return; fi
   defaults EPOCHS=20 LEARNING_RATE=1e-3 SAVE_STEPS=20 BENCHMARK=apps SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin apps "$@"
-  make_base
+  make_embedded_base
   DATA_DIR=$RUN_DIR/apps
   [ -n "${DRY_RUN:-}" ] || mkdir -p "$DATA_DIR"
   alone problems "our own problems in APPS's form: 15 to learn, 5 to score on" \

@@ -7,7 +7,7 @@ code_clippy() {
   if [ "$SIZE" = 125M ]; then train_code_clippy "$@"; return; fi
   defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 RUN_NAME=tiny BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin code-clippy "$@"
-  make_base --collapse_whitespace
+  make_embedded_base --collapse_whitespace
   MODEL=$RUN_DIR/patched
   alone patched "patch: whitespace tokens" "$PYTHON" -m tokenizer_patch --model_name_or_path "$RUN_DIR/base" \
     --output_dir "$MODEL" --data_dir "$DATA_DIR" --overwrite_output_dir

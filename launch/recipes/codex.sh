@@ -32,7 +32,7 @@ codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning
   defaults BLOCK_SIZE=1024 WARMUP_STEPS=175 TEMPERATURE=0.2 "${PUBLISHED[@]}"
   begin "$name" "$@"
   corpus=$(place "${DATA_DIR:-}")
-  [ -n "${MODEL:-}" ] || make_base  # tiny
+  [ -n "${MODEL:-}" ] || make_embedded_base  # tiny
   if [ -n "$corpus" ] && [ -z "${PAIRS:-}" ]; then make_pairs "$corpus"; fi
   [ -n "${PAIRS:-}" ] || make_tiny_pairs
   PAIRS=$(place "$PAIRS") MODEL=$(model "$MODEL") PROBLEMS=$(place "${PROBLEMS:-$PAIRS/problems.jsonl}")
