@@ -66,10 +66,13 @@ class Zygote:
         self.running = True
         return channel
 
-    def end(self) -> tuple[bool, float]:
-        """Kill the program that runs; whether a kill is what ended it, and its CPU seconds."""
-        self.running = False
+    def kill(self) -> None:
+        """Have the program that runs killed."""
         self.control.send(encode(("end",)))
+
+    def wait(self) -> tuple[bool, float]:
+        """Wait for the end of the killed one; whether a kill is what ended it, and its CPU seconds."""
+        self.running = False
         answer = self.control.recv(4096)
         if not answer:
             raise Fault("the zygote is gone")
@@ -90,6 +93,9 @@ def main(host: socket.socket, register: Callable[..., None]) -> None:
     for name in _WARM:
         importlib.import_module(name)
     os.register_at_fork = register
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    random.seed(0)  # what draws from it from here on is a judge
+    rehearse()
     write_frame(host, encode(("ready", "")))
     gc.collect()
     gc.freeze()
@@ -102,6 +108,20 @@ def main(host: socket.socket, register: Callable[..., None]) -> None:
             write_frame(host, encode(("fault", f"{type(error).__name__}: {error}")))
             return
         write_frame(host, encode(("outcome", status, detail, time.monotonic() - start, cpu_seconds), None, _MAX_RESULT))
+
+
+def rehearse() -> None:
+    """Take a judge's steps some times before any fork, as inside/runner.py does those of a program."""
+    for _ in range(20):
+        channel, theirs = socket.socketpair()
+        session = Session(lambda ready=channel: ready)  # type: ignore[misc]
+        write_frame(theirs, b"ready")
+        for value in (None, [1, 2.5, "text", {"key": (None, True)}]):
+            write_frame(theirs, encode(("value", value, "", False, ())))
+        session.load("")
+        session.call("f", 1, [2.5, "text", {"key": (None, True, {3})}], named=True)
+        session.restart()
+        theirs.close()
 
 
 def resolve(name: str) -> Callable[[Session, Any], tuple[str, Any]]:
@@ -150,18 +170,21 @@ def judge(
                 verdict = (fields[0], fields[1])
                 zygote.guard = zygote.guard or fields[2]
             elif kind == "restart":
-                cpu_seconds += zygote.end()[1]
+                zygote.kill()
+                cpu_seconds += zygote.wait()[1]
                 channel = zygote.start(limits, output_bytes)
                 socket.send_fds(control, [b"c"], [channel.fileno()])
                 channel.close()
             else:
                 raise Fault(fields[0])
     finally:
+        if zygote.running:
+            zygote.kill()  # both go at the same time
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         control.close()
         if zygote.running:
-            killed, used = zygote.end()
+            killed, used = zygote.wait()
     cpu_seconds += used
     if verdict[0] == "gone":  # ended by itself, or killed by the kernel at its limit of CPU time, which counts by ticks
         out_of_time = killed and used >= 0.5 * limits[0]
@@ -188,9 +211,7 @@ def _judge_process(
         _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: it does not outlive its worker
         for other in others:
             other.close()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (JUDGE_MEMORY, JUDGE_MEMORY))
-        random.seed(0)
         channels = [channel]
 
         def open_channel() -> socket.socket:

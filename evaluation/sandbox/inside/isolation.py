@@ -47,8 +47,28 @@ def renounce_privileges() -> None:
             break  # past the kernel's last, or there is nothing to drop for an ordinary user outside a namespace
 
 
+def limit_all() -> None:
+    """The limits that are the same for every program; the zygote has them, and its children inherit them."""
+    for which, value in (
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_STACK, _STACK_BYTES),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+        (resource.RLIMIT_SIGPENDING, 256),
+    ):
+        limit(which, value)
+
+
+def limit(which: int, value: int) -> None:
+    """Set a limit for good, at most as high as it is."""
+    hard = resource.getrlimit(which)[1]
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
 def confine(limits: tuple[int, ...], namespaces: bool, instructions: bytes | None) -> None:
-    """Bind this process to the limits (cpu seconds, memory, file bytes, threads), for good.
+    """Bind this process to the limits (cpu seconds, memory, file bytes, threads) and the zygote's own, for good.
 
     With namespaces it gets mounts and System V IPC of its own and an empty /tmp in memory, where it stands afterwards.
     """
@@ -59,21 +79,10 @@ def confine(limits: tuple[int, ...], namespaces: bool, instructions: bytes | Non
         options = f"size={file_bytes},nr_inodes=1024,mode=1777".encode()
         checked(libc.mount(b"tmpfs", b"/tmp", b"tmpfs", _NO_SUID | _NO_DEVICES, options), "mounting /tmp")
         os.chdir("/tmp")
-    for which, value in (
-        (resource.RLIMIT_CPU, cpu_seconds),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_NOFILE, 64),
-        (resource.RLIMIT_NPROC, num_threads),
-        (resource.RLIMIT_STACK, _STACK_BYTES),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_MSGQUEUE, 0),
-        (resource.RLIMIT_SIGPENDING, 256),
-        (resource.RLIMIT_AS, memory_bytes),
-    ):
-        hard = resource.getrlimit(which)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(which, (value, value))
+    limit(resource.RLIMIT_CPU, cpu_seconds)
+    limit(resource.RLIMIT_FSIZE, file_bytes)
+    limit(resource.RLIMIT_NPROC, num_threads)
+    limit(resource.RLIMIT_AS, memory_bytes)
     drop_capabilities()
     if instructions is not None:
         install(libc, instructions)

@@ -142,6 +142,14 @@ def message(error: BaseException) -> str:
         return "(its message could not be had)"
 
 
+def add_exits() -> None:
+    """-S leaves out what site adds; a program may well call exit()."""
+    import _sitebuiltins
+
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D"))
+
+
 def rehearse() -> None:
     """Take the steps some times before any fork, so that every program finds this code specialised, its caches full."""
     runner = Runner(socket.socket(), 100)
@@ -151,12 +159,3 @@ def rehearse() -> None:
         _, _, *arguments = decode(encode(("call", None, "f", values, {})), runner.resolve)
         runner.answer(runner.call, None, arguments)
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-
-
-def serve(channel: socket.socket, output_bytes: int) -> None:
-    # -S leaves out what site adds; a program may well call exit()
-    import _sitebuiltins
-
-    for name in ("exit", "quit"):
-        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D"))
-    Runner(channel, output_bytes).serve()

@@ -1,9 +1,10 @@
-"""The system calls that a program under test may not make, as a filter in the kernel's classic BPF.
+"""The system calls that a program under test may not make, as two filters in the kernel's classic BPF.
 
 A list of what is refused: on top of namespaces, dropped capabilities and limits it takes away what they leave open
 (other processes, sockets, memory that no limit counts) and the parts of the kernel that most escapes went through.
-Refused calls fail with EPERM; calls newer than this list do not exist (ENOSYS).  Source of the numbers: the kernel's
-tables.
+Refused calls fail with EPERM; calls newer than this list do not exist (ENOSYS). The zygote has the first filter, once,
+and each program inherits it; the second, short one is each program's own, since what it refuses is what the zygote
+makes programs with: the kernel compiles a filter whenever one is installed.  Source of the numbers: the kernel's tables.
 """
 
 from __future__ import annotations
@@ -55,8 +56,11 @@ _AARCH64 = {
 # machine -> its AUDIT_ARCH, the number of clone, and what is refused
 MACHINES = {"x86_64": (0xC000003E, 56, _X86_64), "aarch64": (0xC00000B7, 220, _AARCH64)}
 
+MAKERS = ("fork", "unshare", "setns", "mount", "capset")  # and clone: with them the zygote makes a program's process
+
 _CLONE_THREAD = 0x00010000
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_DENY = _ERRNO | errno.EPERM
 _LOAD, _EQUAL, _GREATER, _SET, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06  # BPF_LD|W|ABS, JMP|JEQ|K, JGT, JSET, RET|K
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 
@@ -65,17 +69,16 @@ class UnknownMachine(Exception):
     """A machine whose system calls are not listed here."""
 
 
-def program(machine: str) -> bytes:
-    """The filter's instructions. A new process is refused, a new thread is not: clone differs by CLONE_THREAD.
+def zygote_filter(machine: str) -> bytes:
+    """The instructions that refuse all but what a program's process is made with.
 
     clone3's flags lie in memory that a filter cannot read, so it does not exist (ENOSYS) and the C library takes clone.
     """
     if machine not in MACHINES:
         raise UnknownMachine(f"no table of system calls for {machine}; there are those of {', '.join(MACHINES)}")
-    arch, clone, refused = MACHINES[machine]
-    numbers = sorted({*refused.values(), *_SAME.values()})
-    deny, unknown = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
-    instructions = [
+    arch, _, refused = MACHINES[machine]
+    unknown = _ERRNO | errno.ENOSYS
+    return _pack(
         (_LOAD, 0, 0, _ARCH),
         (_EQUAL, 1, 0, arch),
         (_RETURN, 0, 0, _KILL),  # 32-bit calls have numbers of their own
@@ -84,16 +87,35 @@ def program(machine: str) -> bytes:
         (_RETURN, 0, 0, unknown),
         (_EQUAL, 0, 1, CLONE3),
         (_RETURN, 0, 0, unknown),
+        *_refusals({*refused.values(), *_SAME.values()} - makers(refused)),
+    )
+
+
+def program_filter(machine: str) -> bytes:
+    """The instructions that refuse the rest; a new process, not a new thread: clone differs by CLONE_THREAD."""
+    _, clone, refused = MACHINES[machine]
+    return _pack(
+        (_LOAD, 0, 0, _NUMBER),
         (_EQUAL, 0, 4, clone),
         (_LOAD, 0, 0, _FIRST_ARGUMENT),
         (_SET, 0, 1, _CLONE_THREAD),
         (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, deny),
-    ]
-    instructions += [
-        (_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(numbers)
-    ]  # jumps over the rest and over the allowing return
-    instructions += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, deny)]
+        (_RETURN, 0, 0, _DENY),
+        *_refusals(makers(refused)),
+    )
+
+
+def makers(refused: dict[str, int]) -> set[int]:
+    return {refused[name] for name in MAKERS if name in refused}
+
+
+def _refusals(numbers: set[int]) -> list[tuple[int, int, int, int]]:
+    """Each jumps over the rest and over the allowing return."""
+    jumps = [(_EQUAL, len(numbers) - place, 0, number) for place, number in enumerate(sorted(numbers))]
+    return [*jumps, (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _DENY)]
+
+
+def _pack(*instructions: tuple[int, int, int, int]) -> bytes:
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in instructions)
 
 

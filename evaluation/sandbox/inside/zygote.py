@@ -25,7 +25,7 @@ WARM = (
     "itertools", "math", "operator", "random", "re", "string", "sys", "time", "typing", "_sitebuiltins",
 )  # fmt: skip
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-FEW = 64  # descriptors that the zygote may have open; it opens five
+FEW = 64  # descriptors that the zygote may have open; it opens four
 CHANNEL = 3  # the one descriptor of a program beside the standard three, which lead to /dev/null
 
 
@@ -38,12 +38,15 @@ def main(words: list[str]) -> None:
     for name in set(os.environ) - set(KEPT_VARIABLES):
         del os.environ[name]
     isolation.renounce_privileges()
-    instructions = seccomp.program(machine) if machine in seccomp.MACHINES else None
-    if namespaces and instructions is None:
-        raise seccomp.UnknownMachine(f"no table of system calls for {machine}")
-    own = os.pidfd_open(os.getpid())
-    nothing = os.open("/dev/null", os.O_RDWR)
+    runner.add_exits()
     runner.rehearse()
+    own = os.pidfd_open(os.getpid())
+    instructions = None
+    if namespaces or machine in seccomp.MACHINES:
+        seccomp.install(isolation.libc, seccomp.zygote_filter(machine))
+        instructions = seccomp.program_filter(machine)
+    isolation.limit_all()
+    sys.modules["random"].seed(0)  # what draws from it from here on is a program
     gc.collect()
     gc.disable()
     gc.freeze()
@@ -65,7 +68,7 @@ def main(words: list[str]) -> None:
                 isolation.unshare(isolation.NEW_PIDS)
             process = os.fork()
             if process == 0:
-                begin(channel, nothing, limits, output_bytes, namespaces, instructions)
+                begin(channel, limits, output_bytes, namespaces, instructions)
             if namespaces:
                 isolation.return_to_own_pids(own)
         except OSError as error:
@@ -97,10 +100,11 @@ def warm(names: Sequence[str]) -> None:
 
 
 def begin(
-    channel: int, nothing: int, limits: tuple[int, ...], output_bytes: int, namespaces: bool, instructions: bytes | None
+    channel: int, limits: tuple[int, ...], output_bytes: int, namespaces: bool, instructions: bytes | None
 ) -> None:
     """Become the process of one program; never returns. Ends without a word where isolation fails: no program ran."""
     try:
+        nothing = os.open("/dev/null", os.O_RDWR)  # a description of its own: its flags are no one else's to set or see
         for standard in range(3):
             os.dup2(nothing, standard)
         channel = os.dup(channel) if channel == CHANNEL else channel
@@ -109,9 +113,8 @@ def begin(
         if not namespaces:
             os.setsid()
         isolation.confine(limits, namespaces, instructions)
-        sys.modules["random"].seed(0)
         gc.enable()
-        runner.serve(socket.socket(fileno=CHANNEL), output_bytes)
+        runner.Runner(socket.socket(fileno=CHANNEL), output_bytes).serve()
     finally:
         os._exit(0)
 
