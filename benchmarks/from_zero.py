@@ -102,7 +102,7 @@ def run_seed(folder: Path, seed: int, options: argparse.Namespace) -> dict[str, 
         "trained, pass@1 (T 0.2)": cold["metrics"]["pass@1"],
         "pass@1 (T 0.8)": warm["metrics"]["pass@1"],
         f"the likeliest of {options.samples} (T 0.8)": warm["reranking"]["best_mean_log_probability"],
-        f"any of {options.samples} (T 0.8)": warm["reranking"]["oracle"],
+        f"pass@{options.samples} (T 0.8)": warm["reranking"]["oracle"],
         **{f"chains of {length}, pass@1 (T 0.2)": lengths[length] for length in LENGTHS if length in lengths},
     }
 

@@ -23,13 +23,10 @@ def identity_of(
 ) -> dict[str, Any]:
     """Whatever a run's parameters depend on, by name."""
     adam = ("adam_beta1", "adam_beta2", "adam_epsilon") if arguments.optim == "adamw" else ()
-    lora = ("lora_rank", "lora_alpha", "lora_targets") if arguments.lora_rank else ()
     optimizer = ("optim", *adam, "weight_decay", "max_grad_norm", "learning_rate")
     return {
         **{f"model.{f.name}": getattr(config, f.name) for f in fields(config) if f.name != "hf"},
-        **{
-            name: getattr(arguments, name) for name in ("block_size", "seed", "dtype", "segment_ids", *optimizer, *lora)
-        },
+        **{name: getattr(arguments, name) for name in ("block_size", "seed", "dtype", "segment_ids", *optimizer)},
         **{f"schedule.{name}": value for name, value in schedule.items()},
         "tokenizer": tokens.tokenizer,
         "corpus": _describe(tokens.source),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modeling.adapter_files import CONFIG, WEIGHTS, write_adapters
 from modeling.checkpoint import Model, copy_tokenizer, file_names, save
 from modeling.config import DecoderConfig
 from modeling.decoder import family
 from modeling.hub import TOKENIZER_FILES
-from modeling.lora import Lora, adapter_sizes, adapter_table
+from modeling.lora import Lora, adapter_sizes, adapter_table, targets_of
 from modeling.table import Params, Sizes, Table
 
 
@@ -38,6 +39,14 @@ class ModelFiles:
     def names(self) -> list[str]:
         """The names of all files that `write` may write."""
         return [CONFIG, WEIGHTS, *TOKENIZER_FILES] if self.lora else file_names(self.config)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the adapters a run's parameters depend on, by name."""
+        if self.lora is None:
+            return {}
+        targets = sorted(targets_of(self.config, self.lora))
+        return {"lora_rank": self.lora.rank, "lora_alpha": self.lora.alpha, "lora_targets": targets}
 
     def write(self, folder: Path, params: Params) -> None:
         """Write the model that `params`, on the host, are of."""

@@ -140,7 +140,7 @@ def check(arguments: TrainingArguments, schedule: dict[str, Any], log_dir: Path 
     }
     tokens = supplies["train"].files.identity
     batch = {"global_batch": global_batch, "shards": placement.num_shards}
-    identity = identity_of(arguments, config, model_dir, tokens, schedule) | batch
+    identity = identity_of(arguments, config, model_dir, tokens, schedule) | files.identity | batch
     if checkpoint is not None:
         check_same_run(checkpoint, identity, arguments.changes_allowed())
     if store is not None:

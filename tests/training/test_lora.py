@@ -144,7 +144,7 @@ def test_a_run_that_ended_early_goes_on_with_the_same_bits(whole, flags, tmp_pat
     again = tmp_path / "out"
     shutil.copytree(folder, again)
     shutil.rmtree(again / "ckpt-6")
-    succeed(SCRIPT, *flags, "--output_dir", again)
+    succeed(SCRIPT, *flags, "--lora_alpha=4", "--output_dir", again)  # the default, spelt out
     assert (again / WEIGHTS).read_bytes() == (folder / WEIGHTS).read_bytes()
     state = json.loads((again / "ckpt-6" / "run_state.json").read_text())
     assert state["identity"]["lora_rank"] == 2
