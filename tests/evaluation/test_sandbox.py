@@ -283,7 +283,7 @@ def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_
         theirs.close()
         return ours
 
-    assert worker._verdict(judge, Session(dead), payload)[0] == "fault"
+    assert worker._verdict(judge, Session(dead), payload)[0] == worker.FAULT
 
 
 def test_packages_below_tmp_which_programs_have_empty_are_had_elsewhere(tmp_path, monkeypatch):
