@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from . import self_test
 from .bubblewrap import unavailable, zygote_command
 from .errors import InfrastructureFailure
 from .inside.codec import TRUSTED_BYTES, Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
-from .inside.messages import FAULT, JOB, OUTCOME, SPENT
 from .jobs import Job, Outcome
 
 ROOT = Path(__file__).parent.parent.parent  # judges are imported from here
@@ -36,7 +36,7 @@ GRACE_SECONDS = 20.0  # beyond its limit, after which a worker counts as dead
 class _Worker:
     """A worker's process, as the pool sees it."""
 
-    def __init__(self, warm: Sequence[str], unsafe: bool, hash_seed: int, core: int | None) -> None:
+    def __init__(self, warm: Sequence[str], unsafe: bool, hash_seed: int) -> None:
         command = zygote_command(warm, unsafe=unsafe, hash_seed=hash_seed)  # where there is no bubblewrap, no process
         self.socket, theirs = socket.socketpair()
         self.job: Job | None = None
@@ -45,8 +45,6 @@ class _Worker:
         words = [sys.executable, "-S", "-s", "-P", "-X", "utf8", "-c", _START, str(ROOT), str(theirs.fileno())]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         self.process = subprocess.Popen(words, pass_fds=(theirs.fileno(),), env=environment, stdin=subprocess.DEVNULL)
-        if core is not None:
-            os.sched_setaffinity(self.process.pid, {core})
         theirs.close()
         write_frame(self.socket, encode(command))
 
@@ -59,12 +57,11 @@ class _Worker:
 
     def begin(self, job: Job, attempt: int) -> None:
         limits = job.limits
-        judge = job.judge.encode()
-        head = JOB.pack(limits.seconds, *limits.as_tuple(), limits.output_bytes, len(judge))
-        request = head + judge + encode(job.payload, None, TRUSTED_BYTES)
+        request = (job.judge, job.payload, float(limits.seconds), limits.as_tuple(), limits.output_bytes)
+        data = encode(request, None, TRUSTED_BYTES)
         self.job, self.attempt = job, attempt
         self.deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
-        write_frame(self.socket, request)
+        write_frame(self.socket, data)
 
     def close(self) -> None:
         self.process.kill()
@@ -86,14 +83,7 @@ class Sandbox:
     ) -> None:
         self.num_workers = workers or len(os.sched_getaffinity(0))
         self.warm, self.unsafe, self.hash_seed = tuple(warm), unsafe, hash_seed
-        cores = sorted(os.sched_getaffinity(0))
-        # A worker, its judge and its program work in turn, so they keep to one core where each worker has one: to wake
-        # the next on another core costs more than it gains. Fewer or more workers are the kernel's to place.
-        self._cores = cores if self.num_workers == len(cores) else [None] * self.num_workers
         self._workers: list[_Worker] = []
-
-    def _new_worker(self, place: int) -> _Worker:
-        return _Worker(self.warm, self.unsafe, self.hash_seed, self._cores[place])
 
     def __enter__(self) -> Sandbox:
         if self.unsafe:
@@ -102,7 +92,7 @@ class Sandbox:
                 file=sys.stderr,
             )
         try:
-            self._workers = [self._new_worker(place) for place in range(self.num_workers)]
+            self._workers = [_Worker(self.warm, self.unsafe, self.hash_seed) for _ in range(self.num_workers)]
             for worker in self._workers:
                 worker.wait_ready()
             if not self.unsafe:
@@ -153,12 +143,13 @@ class Sandbox:
                     worker = self._workers[place]
                     selector.unregister(worker.socket)
                     answer = self._answer(worker)
-                    if type(answer) is Outcome:
+                    if answer[0] == "outcome":
+                        key = worker.job.key if worker.job else None
                         worker.job = None
                         busy.remove(place)
                         idle.append(place)
-                        yield answer
-                    elif self._try_again(place, str(answer), failures):
+                        yield Outcome(key, *answer[1:])
+                    elif self._try_again(place, str(answer[1]), failures):
                         selector.register(self._workers[place].socket, selectors.EVENT_READ, place)
                     else:
                         busy.remove(place)
@@ -180,28 +171,23 @@ class Sandbox:
         now = time.monotonic()
         return ready or [place for place in busy if self._workers[place].deadline <= now]
 
-    def _answer(self, worker: _Worker) -> Outcome | str:
-        """The outcome of a worker's job, or why there is none."""
-        assert worker.job is not None
+    def _answer(self, worker: _Worker) -> tuple[Any, ...]:
         if worker.deadline <= time.monotonic():
-            return f"no answer {GRACE_SECONDS:g} s after the limit"
+            return ("fault", f"no answer {GRACE_SECONDS:g} s after the limit")
         try:
             worker.socket.settimeout(GRACE_SECONDS)
             answer = read_frame(worker.socket)
             worker.socket.settimeout(None)
-            if answer[:1] != OUTCOME:
-                return answer.removeprefix(FAULT).decode() or "its worker died"
-            seconds, cpu_seconds = SPENT.unpack_from(answer, 1)
-            return Outcome(worker.job.key, *decode(answer[1 + SPENT.size :]), seconds, cpu_seconds)
+            return decode(answer) if answer else ("fault", "its worker died")
         except (OSError, Unserializable) as error:
-            return str(error)
+            return ("fault", str(error))
 
     def _try_again(self, place: int, reason: str, failures: list[str]) -> bool:
         """Replace a worker and give the new one the same job, unless it had enough; whether it has."""
         worker = self._workers[place]
         job, attempt = worker.job, worker.attempt
         worker.close()
-        self._workers[place] = replacement = self._new_worker(place)
+        self._workers[place] = replacement = _Worker(self.warm, self.unsafe, self.hash_seed)
         replacement.wait_ready()
         assert job is not None
         if attempt == ATTEMPTS:

