@@ -4,7 +4,7 @@ A list of what is refused: on top of namespaces, dropped capabilities and limits
 (other processes, sockets, memory that no limit counts) and the parts of the kernel that most escapes went through.
 Refused calls fail with EPERM; calls newer than this list do not exist (ENOSYS). The zygote has the first filter, once,
 and each program inherits it; the second, short one is each program's own, since what it refuses is what the zygote
-makes programs with: the kernel compiles a filter whenever one is installed.  Source of the numbers: the kernel's tables.
+makes programs with: the kernel compiles a filter whenever one is put on.  Source of the numbers: the kernel's tables.
 """
 
 from __future__ import annotations
