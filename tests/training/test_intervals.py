@@ -42,7 +42,8 @@ def make():
 
     def intervals(**changes):
         asked = StreamingArguments(output_dir="o", model_name_or_path="m", block_size=BLOCK, **changes)
-        run = SimpleNamespace(config=config_from_hf(TINY), global_batch=ROWS, checkpoint=None)
+        files = SimpleNamespace(lora=None)
+        run = SimpleNamespace(config=config_from_hf(TINY), files=files, global_batch=ROWS, checkpoint=None)
         made.append(Intervals(asked, run, Log(), Bar()))
         return made[-1]
 
