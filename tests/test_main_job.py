@@ -159,4 +159,5 @@ def test_a_report_wants_a_run(tmp_path):
 
 def test_the_shared_data_is_no_part_of_the_project():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not [name for name in ("HumanEval.jsonl", "mbpp.jsonl", "mtpb.jsonl", "merges.txt") if name in tracked]
+    names = {Path(line).name.removesuffix(".gz") for line in tracked.splitlines()}  # clippy_mtpb.jsonl is our own
+    assert not names & {"HumanEval.jsonl", "mbpp.jsonl", "mtpb.jsonl", "merges.txt"}
