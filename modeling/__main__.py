@@ -47,16 +47,17 @@ def convert(command: Convert) -> None:
             f"--tokenizer {command.tokenizer} holds no tokenizer; wanted a folder with any of "
             f"{', '.join(TOKENIZER_FILES)}. Give such a folder, or leave --tokenizer away to copy the source's"
         )
-    base = command.base if isinstance(command, Merge) else None
     source, output_dir = resolve(command.source, command.revision, command.cache_dir), Path(command.output_dir)
     tokenizer_dir = Path(command.tokenizer or source)
-    read = {"SOURCE": source, "--tokenizer": tokenizer_dir}
+    read, base = {"SOURCE": source, "--tokenizer": tokenizer_dir}, None
     if isinstance(command, Merge):
         if not is_adapter(source):
             raise UserError(
                 f"{command.source} holds no adapters; wanted a folder with {CONFIG}, as --lora_rank leaves it"
             )
-        read["--base"] = resolve(base or read_described(source).base, None if base else read_described(source).revision)
+        of = read_described(source)
+        name, revision = (command.base, None) if command.base else (of.base, of.revision)
+        read["--base"] = base = resolve(name, revision, command.cache_dir)
     for name, folder in read.items():
         if folder.resolve().is_relative_to(output_dir.resolve()):
             raise UserError(

@@ -48,10 +48,8 @@ def training_flops(config: DecoderConfig, length: int, *, all_pairs: bool = Fals
         pairs = config.num_layers * length**2
     else:
         pairs = sum(attended_pairs(length, window) for window in config.windows)
-    own = 4 * multiplied_parameters(config) + 6 * adapter_parameters(config, lora)
-    if lora is None:
-        own = 6 * multiplied_parameters(config)
-    return own + 12 * config.hidden_size * pairs / length
+    products = (4 if lora else 6) * multiplied_parameters(config) + 6 * adapter_parameters(config, lora)
+    return products + 12 * config.hidden_size * pairs / length
 
 
 class Memory(NamedTuple):
