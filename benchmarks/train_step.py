@@ -94,10 +94,10 @@ def our_step(model: str, rows: int, length: int) -> Callable[[], float]:
 
     from modeling.decoder import config_from_hf, family, init_params
     from modeling.execution import choose
-    from training.arguments import StreamingArguments
     from training.optimizer import make_optimizer
     from training.placement import DataParallel, bind
     from training.step import initial_state, train_step
+    from training.streaming_arguments import StreamingArguments
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # as training.start does
     config = config_from_hf(MODELS[model])

@@ -22,7 +22,8 @@ from generation import __main__ as generation  # noqa: E402
 from modeling import __main__ as modeling  # noqa: E402
 from tokenizer_patch import __main__ as tokenizer_patch  # noqa: E402
 from training import __main__ as training  # noqa: E402
-from training.arguments import AppsArguments, StreamingArguments  # noqa: E402
+from training.apps_arguments import AppsArguments  # noqa: E402
+from training.streaming_arguments import StreamingArguments  # noqa: E402
 
 # Every command but the two of training, in the order of the page.
 COMMANDS: dict[str, type] = {

@@ -15,7 +15,8 @@ from typing import Any
 
 from interface.errors import UserError, run
 from interface.flags import choose, flag, required
-from training.arguments import AppsArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
+from training.streaming_arguments import StreamingArguments
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Arguments of the training commands: the reference's flags, with Hugging Face's names.
+"""Arguments that both training commands take: the reference's flags, with Hugging Face's names.
 
 Every `*_steps` counts optimizer steps. A repeated flag: the last one wins.
 """
@@ -9,17 +9,16 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import data_processing
 from data_processing.row_flags import RowFlags
 from interface.choices import Attention, BenchmarkName, ModelType, Precision, Remat
 from interface.errors import UserError
 from interface.flags import as_json, flag, required
-from training.saves import Due, epoch_ends, every, never
+from training.saves import Due
 
 TRACKERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # what each is imported as
 
@@ -330,90 +329,3 @@ class TrainingArguments(RowFlags):
             "eval_steps": self.eval_steps or self.save_steps,
             "report_to": list(self.trackers()),
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamingArguments(TrainingArguments):
-    """What run_clm_streaming_flax.py takes: a run counted in steps."""
-
-    max_steps: int = flag(10_000, "optimizer steps of the run", "optimization")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_steps < 1:
-            raise BadArguments(f"--max_steps is {self.max_steps}; wanted at least 1")
-        if self.save_strategy == "epoch":
-            raise BadArguments(
-                "--save_strategy epoch: a run counted in steps starts before anybody knows where an epoch ends; give "
-                "--save_strategy steps with --save_steps, or use run_clm_apps.py, which counts in epochs"
-            )
-        if self.load_best_model_at_end and not self.do_eval:
-            raise BadArguments("--load_best_model_at_end is by the loss on the validation split; give --do_eval")
-
-    def resolved(self) -> dict[str, Any]:
-        warmup_steps = self.warmup_steps or math.ceil(self.warmup_ratio * self.max_steps)
-        rest = max(self.max_steps - warmup_steps, 1) if self.lr_scheduler_type == "cosine" else None
-        return super().resolved() | {"warmup_steps": warmup_steps, "decay_steps": self.decay_steps or rest}
-
-    def schedule(self) -> dict[str, Any]:
-        """In steps alone, for this run's length is known: the same whether its flags or its run.json are given."""
-        resolved = self.resolved()
-        steps = {name: resolved[name] for name in ("warmup_steps", "decay_steps")}
-        return super(StreamingArguments, replace(self, warmup_ratio=0.0, **steps)).schedule()
-
-    def length(self) -> dict[str, float]:
-        return {"max_steps": self.max_steps}
-
-    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, Due]:
-        return self.max_steps, never if self.save_strategy == "no" else every(self.save_steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppsArguments(TrainingArguments):
-    """What run_clm_apps.py takes: a run counted in epochs."""
-
-    dataset_name: str | None = flag(
-        None, "path of a script of prompts and answers; default: data_processing/apps.py", "data"
-    )
-    data_dir: str | None = flag(None, "folder of APPS; default: codeparrot/apps from the Hub", "data")
-    max_eval_samples: int | None = flag(None, "evaluate on at most this many samples (here: solutions)", "data")
-    segment_ids: bool = flag(True, "a document sees no other one in its block, and its positions start at 0", "data")
-    lr_scheduler_type: Literal["cosine", "linear", "constant"] = flag(
-        "linear", "after warmup: cosine, down to a tenth of the peak; linear, down to 0 at the end; constant",
-        "optimization",
-    )  # fmt: skip
-    num_train_epochs: float = flag(3.0, "passes over the training data", "optimization")
-    load_best_model_at_end: bool = flag(
-        True, "leave the best checkpoint's model in output_dir, by loss on validation, not the last one's", "output"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_train_epochs <= 0:
-            raise BadArguments(f"--num_train_epochs is {self.num_train_epochs}; wanted more than 0")
-        if self.cache_limit_gb is not None:
-            raise BadArguments(
-                "--cache_limit_gb is for runs counted in steps; a run counted in epochs reads every token"
-            )
-        if self.dataset_name is None:
-            object.__setattr__(self, "dataset_name", str(Path(data_processing.__file__).with_name("apps.py")))
-
-    @property
-    def model(self) -> str:
-        """What the flags name the model by."""
-        return str(self.model_name_or_path or self.config_name or self.model_type)
-
-    def eval_limit(self) -> dict[str, int | None]:
-        return {"max_rows": self.max_eval_samples}
-
-    def length(self) -> dict[str, float]:
-        return {"num_train_epochs": self.num_train_epochs}
-
-    def duration(self, global_batch: int, num_blocks: Callable[[], int]) -> tuple[int, Due]:
-        blocks = num_blocks()
-        due = {"steps": every(self.save_steps), "epoch": epoch_ends(blocks, global_batch), "no": never}
-        return self.steps_of_epochs(self.num_train_epochs, blocks, global_batch), due[self.save_strategy]
-
-    def steps_of_epochs(self, num_epochs: float, num_blocks: int, global_batch: int) -> int:
-        """The optimizer step that ends so many passes over the blocks; the last one is filled up from the next pass."""
-        return math.ceil(num_epochs * num_blocks / global_batch - 1e-9)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from interface.errors import run
 from interface.flags import parse
-from training.arguments import AppsArguments
+from training.apps_arguments import AppsArguments
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from interface.errors import run
 from interface.flags import parse
-from training.arguments import StreamingArguments
+from training.streaming_arguments import StreamingArguments
 
 
 def main() -> None:

@@ -134,7 +134,8 @@ def known_flags(words: list[str]) -> set[str]:
     import runpy
 
     commands = runpy.run_path(str(ROOT / "docs" / "write_flags.py"))
-    from training.arguments import AppsArguments, StreamingArguments
+    from training.apps_arguments import AppsArguments
+    from training.streaming_arguments import StreamingArguments
 
     table = {**commands["COMMANDS"], "training/run_clm_streaming_flax.py": StreamingArguments,
              "training/run_clm_apps.py": AppsArguments, "python -m training resolve": StreamingArguments}  # fmt: skip

@@ -15,7 +15,9 @@ from interface.flags import parse
 from modeling.decoder import FAMILIES
 from tests.conftest import ROOT, succeed
 from tests.training.recipes import APPS, STREAMING
-from training.arguments import AppsArguments, BadArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
+from training.arguments import BadArguments
+from training.streaming_arguments import StreamingArguments
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ import modeling
 from modeling.checkpoint import file_names
 from modeling.decoder import config_from_hf
 from tests.conftest import TINY
-from training.arguments import AppsArguments, BadArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
+from training.arguments import BadArguments
 from training.checkpoint_writer import Checkpoints, SaveFailed
 from training.checkpoints import (
     ResumeRefused,
@@ -41,6 +42,7 @@ from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.saves import epoch_ends
 from training.step import initial_state
+from training.streaming_arguments import StreamingArguments
 
 CONFIG = config_from_hf(TINY)
 

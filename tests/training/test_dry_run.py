@@ -15,10 +15,11 @@ from interface.errors import OutputNotEmpty
 from modeling.decoder import init_params
 from tests.conftest import TINY
 from tests.data_processing.apps_data import write_folders
-from training.arguments import AppsArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
 from training.dry_run import shares, visible
 from training.preparation import check
 from training.start import start
+from training.streaming_arguments import StreamingArguments
 
 MESHED = TINY | {"hidden_size": 22, "num_heads": 2, "intermediate_size": 46}
 MESHED |= {"num_layers": 1, "attention_types": [[["global"], 1]]}

@@ -18,10 +18,11 @@ from interface.errors import STOPPED, UNPUSHED, NotPushed
 from interface.push import PushRefused
 from tests.conftest import ROOT, command, succeed
 from tests.hub_server import READ_TOKEN, TOKEN, Fault, Repository, serve
-from training.arguments import BadArguments, StreamingArguments
+from training.arguments import BadArguments
 from training.checkpoints import checkpoints_in
 from training.hub_push import HubPush
 from training.preparation import prepare
+from training.streaming_arguments import StreamingArguments
 
 SCRIPT = "training/run_clm_streaming_flax.py"
 

@@ -14,10 +14,10 @@ from modeling.cost import training_flops
 from modeling.decoder import config_from_hf
 from tests.conftest import TINY
 from training import intervals as module
-from training.arguments import StreamingArguments
 from training.intervals import Intervals
 from training.peak import peak_flops
 from training.skips import Diverged, Skips
+from training.streaming_arguments import StreamingArguments
 
 PARAMS = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
 BLOCK, ROWS = 32, 6

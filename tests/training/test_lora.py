@@ -18,12 +18,13 @@ from modeling.execution import Execution
 from modeling.lora import Lora, adapter_table, attach, init_adapters
 from tests.conftest import TINY, command, succeed
 from tests.training.test_step import FewerDevices
-from training.arguments import BadArguments, StreamingArguments
+from training.arguments import BadArguments
 from training.checkpoints import checkpoints_in
 from training.metrics import read_metrics
 from training.optimizer import make_optimizer
 from training.placement import MeshPlacement, bind
 from training.step import initial_state, train_step
+from training.streaming_arguments import StreamingArguments
 
 SCRIPT = "training/run_clm_streaming_flax.py"
 LORA = Lora(rank=2, alpha=6.0)

@@ -13,10 +13,10 @@ from modeling.execution import Execution
 from modeling.table import decay_mask
 from tests.conftest import TINY
 from tests.training.test_step import FewerDevices
-from training.arguments import StreamingArguments
 from training.optimizer import make_optimizer
 from training.placement import MeshPlacement, bind
 from training.step import initial_state, train_step
+from training.streaming_arguments import StreamingArguments
 
 ROWS, T, STEPS, RATE = 8, 13, 3, 0.03
 

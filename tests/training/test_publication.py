@@ -16,9 +16,10 @@ from interface import flags
 from interface.files import written
 from interface.model_card import MARK, is_hub_id
 from tests.conftest import command
-from training.arguments import AppsArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
 from training.publication import publish as describe
 from training.report import _count
+from training.streaming_arguments import StreamingArguments
 from training.summary import NoRun, summarize, write_facts
 
 TRAIN = {"kind": "train", "learning_rate": 1e-3, "gradient_norm": 1.5, "tokens_per_second": 700.0, "skipped": 0}

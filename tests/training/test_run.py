@@ -23,11 +23,11 @@ import modeling
 from interface.errors import STOPPED, OutputNotEmpty, UserError
 from tests.conftest import ROOT, TINY, command, succeed
 from tests.training.tracker_files import read_tensorboard, read_wandb, wandb_tables
-from training.arguments import StreamingArguments
 from training.checkpoints import checkpoints_in, find_checkpoint, run_state_of
 from training.completions import read_samples
 from training.metrics import read_metrics
 from training.preparation import check, prepare
+from training.streaming_arguments import StreamingArguments
 
 SCRIPT = "training/run_clm_streaming_flax.py"
 

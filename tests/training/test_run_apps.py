@@ -15,7 +15,8 @@ from data_processing.token_files import Identity, TokenFiles
 from tests.conftest import TINY, succeed
 from tests.data_processing.apps_data import write_folders, write_lines
 from tokenizer_patch import Tokenizer
-from training.arguments import AppsArguments, BadArguments
+from training.apps_arguments import AppsArguments
+from training.arguments import BadArguments
 from training.checkpoints import checkpoints_in, eval_loss_of, step_of
 from training.metrics import read_metrics
 from training.preparation import prepare

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from training.arguments import AppsArguments, StreamingArguments
+from training.apps_arguments import AppsArguments
 from training.schedule import make_schedule, warmup_cosine
+from training.streaming_arguments import StreamingArguments
 
 WISH = {"output_dir": "o", "model_name_or_path": "m", "learning_rate": 8.0}
 

@@ -10,10 +10,11 @@ import fsspec
 import pytest
 
 from interface.files import write_json
-from training.arguments import BadArguments, StreamingArguments
+from training.arguments import BadArguments
 from training.checkpoints import RUN_STATE, checkpoints_in, fault_of
 from training.integrity import fingerprints
 from training.store import Store, StoreBehind, StoreUnusable
+from training.streaming_arguments import StreamingArguments
 
 URL = "memory://bucket/run"
 

@@ -22,7 +22,7 @@ from data_processing.tokens import TextEncoder, plan_token_files
 from interface.errors import UserError
 from tests.conftest import TINY, succeed
 from tokenizer_patch import Tokenizer
-from training.arguments import BadArguments, StreamingArguments
+from training.arguments import BadArguments
 from training.checkpoint_writer import Checkpoints
 from training.checkpoints import checkpoints_in, find_checkpoint, place_of, restore
 from training.metrics import read_metrics
@@ -30,6 +30,7 @@ from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.preparation import prepare
 from training.step import initial_state
+from training.streaming_arguments import StreamingArguments
 from training.supply import Supply
 
 

@@ -11,8 +11,9 @@ import wandb
 
 from tests.training.tracker_files import events, read_tensorboard, read_wandb, wandb_records
 from training import trackers as trackers_module
-from training.arguments import BadArguments, StreamingArguments
+from training.arguments import BadArguments
 from training.metrics import MetricLog, read_metrics
+from training.streaming_arguments import StreamingArguments
 from training.trackers import TensorBoard, TrackerFailed, Trackers, WandB, open_trackers
 
 ROWS = [
