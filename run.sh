@@ -147,7 +147,7 @@ bench() {
 case ${1:-main} in
   main) setup; keep_scratch_memory; main_job ;;
   finetune) shift; setup; keep_scratch_memory; finetune "$@" ;;
-  code-clippy | apps | codeparrot | codegen | codex-s | codex-d | gpt-j) recipe=${1//-/_}; shift; "$recipe" "$@" ;;
+  code-clippy | apps | codeparrot | codegen | codex-s | codex-d | gpt-j) recipe=${1//-/_} RUN_DIR=""; shift; "$recipe" "$@" ;;
   setup) shift; make_ready "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
   bench) shift; setup test bench; keep_scratch_memory; bench "$@" ;;

@@ -10,6 +10,7 @@ General: held-out packages of the standard library. Own: held-out text of what w
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 from pathlib import Path
@@ -36,8 +37,9 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.output_dir or Path(tempfile.mkdtemp(prefix="no-harm-"))
     make_corpus(folder)
-    tasks = folder / "tasks"
-    if not tasks.exists():
+    tasks = folder / f"tasks-{options.tasks}"
+    if not (tasks / "problems.jsonl").exists():  # written last
+        shutil.rmtree(tasks, ignore_errors=True)
         words = flags(output_dir=tasks, num_train=options.tasks, num_validation=400, num_test=10)
         command(folder / "log.txt", "-m", "data_processing", "practice", *words)
     seeds = [run_seed(folder, folder / f"seed-{seed}", tasks, seed, options) for seed in options.seeds]

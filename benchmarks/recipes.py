@@ -100,6 +100,8 @@ def row(recipe: Recipe, folder: Path) -> str:
 def examine(recipe: Recipe, folder: Path) -> Iterator[str]:
     """The cells of a row, one by one.  Raises: Failed."""
     model = folder / recipe.model
+    if folder.exists():
+        raise Failed(f"{folder} is there already; name another --output_dir")
     killed_at = run_until_checkpoint(recipe, folder)
     said = run(recipe, folder)
     if not (folder / "report.html").is_file():

@@ -85,6 +85,7 @@ def count_bits(command: BitsPerByte) -> None:
         )
         results[name] = {"bits_per_byte": value, "tokens_per_byte": sum(map(len, encoded)) / num_bytes}
         print(f"  {value:.4f} bits a byte, {results[name]['tokens_per_byte']:.4f} tokens a byte  {name}")
+        del model  # before the next one is read: two large ones need not fit
     if command.output:
         write_json(
             Path(command.output),

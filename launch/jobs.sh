@@ -40,12 +40,19 @@ stoppable() {  # stoppable COMMAND...: it gets the signal that this shell gets; 
 # A recipe's steps. All hosts of a slice, and all tasks of Slurm, give the same recipe and see the same folder: what is
 # trained they do together, everything else the first does alone.
 
+# Slurm's number of this attempt, by which a process knows whether the first one has failed at it; elsewhere times tell.
+ATTEMPT=${SLURM_JOB_ID:+.$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}}
+
+has_failed() {  # whether the first process has failed since this one began
+  [ -e "$RUN_DIR/.failed$ATTEMPT" ] && { [ -n "$ATTEMPT" ] || [ "$RUN_DIR/.failed" -nt "$RUN_DIR/.started-$RANK" ]; }
+}
+
 alone() {  # alone NAME TITLE COMMAND...: the others wait for it
   if [ -n "${DRY_RUN:-}" ]; then print_step "${@:2}"; return; fi
   if [ "$RANK" = 0 ]; then step "$1" "$2" stoppable "${@:3}"; return; fi
   trap 'exit 75' TERM INT HUP
   until [ -e "$RUN_DIR/.done/$1" ]; do
-    [ ! "$RUN_DIR/.failed" -nt "$RUN_DIR/.started-$RANK" ] || die "$2: the first process failed; its output says how"
+    ! has_failed || die "$2: the first process failed; its output says how"
     sleep 1
   done
   trap - TERM INT HUP

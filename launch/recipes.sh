@@ -13,13 +13,21 @@ place() {  # a folder that the user named from where he stands; URLs and what is
   case $1 in *://* | "") printf '%s' "$1" ;; *) absolute "$1" ;; esac
 }
 
-model() {  # a folder that is there, or else a Hub id
-  if [ -d "$(absolute "$1")" ]; then absolute "$1"; else printf '%s' "$1"; fi
+model() {  # a folder or file that is there, or else a Hub id
+  if [ -e "$(absolute "$1")" ]; then absolute "$1"; else printf '%s' "$1"; fi
 }
 
 remat() {  # 8 x 2,048 tokens of GPT-Neo 125M want 22 GiB without, 11 with; a TPU v3 or v5e device has 16
   case $(accelerator) in tpu) echo dots ;; *) echo none ;; esac
 }
+
+sizes() {  # sizes NAME: CONFIG, or launch/models/NAME.json
+  if [ -n "${CONFIG:-}" ]; then model "$CONFIG"; else printf '%s' "launch/models/$1.json"; fi
+}
+
+# What stands before a command that one host of a slice takes alone: it would wait for the others' chips for ever. And a
+# model that is cut over many devices need not fit one.
+ON_HOST=(env JAX_PLATFORMS=cpu)
 
 # ---- of one command ----------------------------------------------------------------------------------------------------
 
@@ -28,6 +36,7 @@ recipe() {  # recipe NAME SCRIPT OUTPUT_DIR DATA_DIR FLAGS...: set up, then trai
   shift 4
   store=$(place "${CHECKPOINT_STORE:-}")
   if [ -n "$store" ]; then words=(--checkpoint_store "$store"); fi
+  if [ -n "${MESH:-}" ]; then words+=(--placement mesh --mesh "$MESH"); fi
   if [ -n "${RUN_DIR:-}" ]; then  # as a step of a recipe
     train_into model "train" "$script" "${words[@]}" "$@"
     return
@@ -67,31 +76,60 @@ want_knob() {  # want_knob KNOB WHAT: refuse to go on without it
   [ -n "${!1:-}" ] || die "SIZE=$SIZE without $1; wanted $2"
 }
 
-begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe; a wrong flag ends it
-  local name=$1 knob word kind extras inputs flags command=resolve
+no_knob() {  # no_knob WHY KNOB...: refuse what would be passed over in silence
+  local knob
+  for knob in "${@:2}"; do
+    [ -z "${!knob:-}" ] || die "$knob is ${!knob}, and $1; leave it out"
+  done
+}
+
+check_flags() {  # check_flags NAME FLAGS...: refuse what only the recipe can say
+  local name=$1 word previous=""
   shift
-  RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
+  for word in "$@"; do
+    case $word in
+      --output_dir* | --output-dir*) die "$name says ${word%%=*} itself; OUTPUT_DIR=... is where it writes" ;;
+      --data_dir* | --data-dir*) die "$name says ${word%%=*} itself; DATA_DIR=... is what it reads" ;;
+      --model_name_or_path* | --model-name-or-path*) die "$name says ${word%%=*} itself; MODEL=... is what it starts from" ;;
+      --dry_run=* | --dry-run=*) die "$word: give --dry_run alone, or leave it out" ;;
+    esac
+    case "$previous $word" in
+      "--dry_run "[!-]* | "--dry-run "[!-]*) die "$previous $word: give --dry_run alone, or leave it out" ;;
+    esac
+    previous=$word
+  done
+}
+
+begin() {  # begin NAME FLAGS...: the folder, the environment, the platform and the log of a recipe; a wrong flag ends it
+  local name=$1 knob word kind extras inputs flags base command=resolve
+  check_flags "$@"
+  shift
+  RECIPE=$name RUN_DIR=$(place "${OUTPUT_DIR:-$PWD/runs/$name-$SIZE}")
   for knob in OUTPUT_DIR DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS; do
     case ${!knob:-} in *://*) die "$knob is ${!knob}; wanted a folder of this machine, which all steps of $name can use" ;; esac
   done
   kind=$(accelerator)
   extras=$(extras "$kind" "${CHECKPOINT_STORE:-}" | xargs)
-  # shellcheck disable=SC2086  # words
-  [ -n "${DRY_RUN:-}" ] || setup $extras
   platform "$kind"
   RANK=$(rank)
   if [ -n "${DRY_RUN:-}" ]; then print_platform "$extras" && echo "# log: $(log_of "$name")" && return; fi
-  flags=(--output_dir "$RUN_DIR" --model_name_or_path base --do_train --do_eval)
+  if [ -d "$RUN_DIR" ]; then touch "$RUN_DIR/.started-$RANK"; fi  # before anything that takes long
+  # shellcheck disable=SC2086  # words
+  setup $extras
+  base=(--model_name_or_path base)
+  case $name:${MODEL:-} in codeparrot: | codegen: | gpt-j:) base=(--config_name base --tokenizer_name base) ;; esac
+  flags=(--output_dir "$RUN_DIR" "${base[@]}" --do_train --do_eval)
   if [ -n "${MESH:-}" ]; then flags+=(--placement mesh --mesh "$MESH"); fi
   case $name in apps | codex-*) command=resolve_apps ;; esac
   "$PYTHON" -m training "$command" "${flags[@]}" "$@" >/dev/null
   keep_log "$(log_of "$name")"
   mkdir -p "$RUN_DIR"
-  touch "$RUN_DIR/.started-$RANK"
+  [ -e "$RUN_DIR/.started-$RANK" ] || touch -d @0 "$RUN_DIR/.started-$RANK"  # there was no folder: all in it is of this attempt
   [ "$RANK" = 0 ] || return 0
-  trap '[ $? = 0 ] || touch "$RUN_DIR/.failed"' EXIT
+  trap '[ $? = 0 ] || touch "$RUN_DIR/.failed$ATTEMPT"' EXIT
   inputs="$name SIZE=$SIZE"
-  for knob in MODEL CONFIG TOKENIZER DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS STAGES MAX_STEPS EPOCHS; do
+  for knob in MODEL CONFIG TOKENIZER DATA_DIR DATA_NL DATA_MULTI DATA_MONO PAIRS STAGES MAX_STEPS EPOCHS BLOCK_SIZE \
+    LEARNING_RATE WARMUP_STEPS DECAY_STEPS; do
     if [ -n "${!knob:-}" ]; then inputs+=" $knob=${!knob}"; fi
   done
   for word in "$@"; do
@@ -119,14 +157,15 @@ train_into() {  # train_into FOLDER TITLE SCRIPT FLAGS...: by all processes; ada
   esac
   together "$TRAINED" "$title" "$@"
   if [ "$TRAINED" = "$folder" ]; then return; fi
-  alone "$folder" "merge the adapters into the model that they are of" "$PYTHON" -m modeling merge \
+  alone "$folder" "merge the adapters into the model that they are of" "${ON_HOST[@]}" "$PYTHON" -m modeling merge \
     "$RUN_DIR/$TRAINED" "$RUN_DIR/$folder" --overwrite_output_dir
 }
 
 train_model() {  # train_model FOLDER TITLE SCRIPT FLAGS...: by the knobs, into a folder of the recipe's
-  local more=()
+  local more=() name=${RUN_NAME:-$RECIPE-$SIZE}
+  if [ "$1" != model ]; then name=$name-$1; fi  # also the repository that it is pushed to
+  more+=(--run_name "$name")
   if [ -n "${CHECKPOINT_STORE:-}" ]; then more+=(--checkpoint_store "$(place "$CHECKPOINT_STORE")/$1"); fi
-  if [ -n "${RUN_NAME:-}" ]; then more+=(--run_name "$RUN_NAME"); fi
   if [ -n "${DECAY_STEPS:-}" ]; then more+=(--decay_steps "$DECAY_STEPS"); fi
   if [ -n "${MESH:-}" ]; then more+=(--placement mesh --mesh "$MESH"); fi
   train_into "$1" "$2" "$3" "${more[@]}" \
@@ -190,11 +229,24 @@ count_bits() {  # count_bits NAME DATA MODEL...: bits per byte of models on a he
     --dtype bfloat16 --output "$RUN_DIR/$1.json"
 }
 
+same_scoring() {  # what is scored is not scored again by other knobs, and must not seem so
+  local knob by=""
+  for knob in BENCHMARK PROBLEMS SAMPLES TEMPERATURE ANSWER_TOKENS WRITER; do
+    if [ -n "${!knob:-}" ]; then by+="$knob=${!knob} "; fi
+  done
+  if [ -n "${DRY_RUN:-}" ] || [ "$RANK" != 0 ]; then return; fi
+  if [ -e "$RUN_DIR/.done/scores" ] && [ "$(cat "$RUN_DIR/.scored_by" 2>/dev/null)" != "$by" ]; then
+    die "$RUN_DIR/scores was made with $(cat "$RUN_DIR/.scored_by" 2>/dev/null), and this is $by: move it and .done/scores away to score anew"
+  fi
+  printf '%s' "$by" >"$RUN_DIR/.scored_by"
+}
+
 run_benchmark() {  # run_benchmark MODEL: programs by the knobs, judged in the sandbox
   local more=()
   want_one_host
   if [ -n "${PROBLEMS:-}" ]; then more+=(--problems "$(place "$PROBLEMS")"); fi
   if [ -n "${ANSWER_TOKENS:-}" ]; then more+=(--max_new_tokens "$ANSWER_TOKENS"); fi
+  same_scoring
   alone scores "programs, judged in the sandbox: $BENCHMARK" "$PYTHON" -m evaluation run \
     --benchmark "$BENCHMARK" --model "$1" --num_samples "$SAMPLES" --temperature "$TEMPERATURE" \
     --output_dir "$RUN_DIR/scores" "${more[@]}"

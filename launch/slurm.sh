@@ -26,13 +26,15 @@ export ACCELERATOR=${ACCELERATOR:-cuda}
 words=("${@:-code-clippy}")
 # Tasks that end at one step do so within seconds of each other; the first must not take the others down.
 launch=(srun --kill-on-bad-exit=0 ./run.sh "${words[@]}")
+# shellcheck disable=SC2207  # words
+setup=(./run.sh setup $(extras "" "${CHECKPOINT_STORE:-}" "${DATA_DIR:-}"))  # once, before all tasks would do it
 if [ -n "${DRY_RUN:-}" ]; then
-  echo "./run.sh setup"
+  quoted "${setup[@]}"
   quoted "${launch[@]}"
   ./run.sh "${words[@]}"
   exit
 fi
-./run.sh setup  # once, before all tasks would do it
+"${setup[@]}"
 status=0
 "${launch[@]}" || status=$?
 if [ $status = 75 ]; then scontrol requeue "$SLURM_JOB_ID"; fi

@@ -33,8 +33,13 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PLAIN = {
     "peft_type": "LORA", "bias": "none", "use_rslora": False, "use_dora": False, "rank_pattern": {},
     "alpha_pattern": {}, "modules_to_save": None, "layers_to_transform": None, "trainable_token_indices": None,
-    "target_parameters": None, "exclude_modules": None,
+    "target_parameters": None, "exclude_modules": None, "alora_invocation_tokens": None, "layer_replication": None,
+    "use_qalora": False, "use_bdlora": None, "lora_bias": False, "velora_config": None, "monteclora_config": None,
+    "arrow_config": None, "kasa_config": None,
 }  # fmt: skip
+# Initial values that leave the model as it is. Others ("pissa", "olora", "loftq") are taken off its weights, so that
+# their adapters are of other weights than the model's.
+INITIAL = (None, True, False, "gaussian", "eva")
 
 
 class Described(NamedTuple):
@@ -50,8 +55,10 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
-def write_adapters(folder: Path, config: DecoderConfig, lora: Lora, adapters: Params, base: str) -> None:
-    """Write both files; `base` is the folder or Hub id of the model that is adapted."""
+def write_adapters(
+    folder: Path, config: DecoderConfig, lora: Lora, adapters: Params, base: str, revision: str | None = None
+) -> None:
+    """Write both files; `base` is the folder or Hub id of the model that is adapted, and `revision` the id's."""
     table = adapter_table(config, lora)
     entries = hf_entries(table, config.sizes)
     shapes = {name: row.hf_shape(adapter_sizes(config, lora)) for name, (row, _) in entries.items()}
@@ -62,7 +69,7 @@ def write_adapters(folder: Path, config: DecoderConfig, lora: Lora, adapters: Pa
     write_json(
         folder / CONFIG,
         {
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "revision": None,
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "revision": revision,
             "r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": 0.0, "bias": "none",
             "target_modules": targets_of(config, lora), "inference_mode": True,
             "fan_in_fan_out": any(stored_as_inputs_by_outputs(row, config) for row in adapted_rows(config, lora)),
@@ -91,6 +98,11 @@ def read_described(folder: Path) -> Described:
                 f"{path} says {name} {found[name]!r}; only plain LoRA ({name} {plain!r}) is read here. Merge it with "
                 "peft's merge_and_unload, and take the whole model"
             )
+    if (initial := found.get("init_lora_weights")) not in INITIAL:
+        raise BadAdapter(
+            f"{path} says init_lora_weights {initial!r}, whose adapters are not of the model's own weights; load them "
+            "with peft, merge_and_unload, and take the whole model"
+        )
     if not isinstance(targets, list) or not all(isinstance(name, str) and "." not in name for name in targets):
         raise BadAdapter(f'{path} says target_modules {targets!r}; wanted a list of module names, such as ["q_proj"]')
     return Described(Lora(rank, alpha, tuple(targets)), base, found.get("revision"))

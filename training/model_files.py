@@ -17,13 +17,14 @@ from modeling.table import Params, Sizes, Table
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The table of what is trained, and how it is written. `base` names the model that adapters are for."""
+    """The table of what is trained, and how it is written. `base` and `revision` name the model of adapters."""
 
     config: DecoderConfig
     tokenizer_dir: Path
     eos_token_id: int
     lora: Lora | None = None
     base: str = ""
+    revision: str | None = None
 
     @property
     def table(self) -> Table:
@@ -51,7 +52,7 @@ class ModelFiles:
     def write(self, folder: Path, params: Params) -> None:
         """Write the model that `params`, on the host, are of."""
         if self.lora:
-            write_adapters(folder, self.config, self.lora, params, self.base)
+            write_adapters(folder, self.config, self.lora, params, self.base, self.revision)
             copy_tokenizer(self.tokenizer_dir, folder)
         else:
             model = Model(self.config, params)

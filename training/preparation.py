@@ -286,8 +286,9 @@ def _model_files(
         )
     targets = tuple(filter(None, (arguments.lora_targets or "").replace(" ", "").split(",")))
     alpha = 2.0 * arguments.lora_rank if arguments.lora_alpha is None else arguments.lora_alpha
-    base = str(Path(name).resolve()) if Path(name).is_dir() else name  # adapters are used from other folders too
-    files = ModelFiles(config, tokenizer_dir, eos_token_id, Lora(arguments.lora_rank, alpha, targets), base)
+    # adapters are used from other folders too
+    base, revision = (str(Path(name).resolve()), None) if Path(name).is_dir() else (name, arguments.revision)
+    files = ModelFiles(config, tokenizer_dir, eos_token_id, Lora(arguments.lora_rank, alpha, targets), base, revision)
     assert files.table, "adapted_rows refuses targets that are none of the model's"
     return files
 

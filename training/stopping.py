@@ -1,8 +1,9 @@
 """Stopping: what a run does about SIGTERM (a spot machine's notice) and SIGINT (Ctrl-C).
 
 The first signal asks the loop to save a checkpoint and to end with status STOPPED. Where there is nothing new to save
-(before the first step, say) it ends the process at once, with the same status. A second signal always does: the last
-whole checkpoint is intact, since each gets its name only when it is whole.
+(before the first step, say) it ends the process at once, with the same status. A second signal always does, but for the
+first second: a terminal's Ctrl-C reaches this process and the launcher, which hands it on. The last whole checkpoint is
+intact, since each gets its name only when it is whole.
 
 Where a run has several processes, one that gets a signal tells the others (training.notices). They save at the same
 step (training.agreement).
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import NoReturn
 
@@ -22,6 +24,7 @@ from training.notices import Notices
 from training.processes import is_primary
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAME_NOTICE = 1.0  # seconds within which signals are one notice that came by several ways
 
 
 class Stopping:
@@ -62,15 +65,17 @@ class Stopping:
         self._asked.set()
 
     def _watch(self, reading: int) -> None:
-        first = True
+        first_at: float | None = None
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             while number := pipe.read(1):
                 if number[0] not in SIGNALS:
                     continue
-                name = signal.Signals(number[0]).name
-                if not (first and self.saves_first):
+                name, now = signal.Signals(number[0]).name, time.monotonic()
+                if first_at is not None and now - first_at < SAME_NOTICE:
+                    continue
+                if first_at is not None or not self.saves_first:
                     self._end(f"{name}: ending at once; the last whole checkpoint is what there is")
-                first = False
+                first_at = now
                 words = f"{name}: saving a checkpoint, then ending; once more to end at once"
                 _print(words)
                 self._asked.set()

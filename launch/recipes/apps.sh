@@ -6,7 +6,8 @@ apps() {
   local ours=$PWD/evaluation/problems/clippy_apps/test.jsonl
   size apps 125M tiny
   if [ "$SIZE" = 125M ]; then train_apps "$@"; return; fi
-  defaults EPOCHS=20 LEARNING_RATE=1e-3 SAVE_STEPS=20 BENCHMARK=apps SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
+  no_knob "SIZE=tiny makes its own" DATA_DIR MODEL
+  defaults RUN_NAME=apps-tiny EPOCHS=20 LEARNING_RATE=1e-3 SAVE_STEPS=20 BENCHMARK=apps SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin apps "$@"
   make_embedded_base
   DATA_DIR=$RUN_DIR/apps

@@ -5,11 +5,12 @@
 code_clippy() {
   size code-clippy 125M tiny
   if [ "$SIZE" = 125M ]; then train_code_clippy "$@"; return; fi
-  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 RUN_NAME=tiny BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
+  no_knob "SIZE=tiny makes its own" DATA_DIR MODEL
+  defaults MAX_STEPS=100 LEARNING_RATE=1e-3 DECAY_STEPS=80 RUN_NAME=code-clippy-tiny BENCHMARK=clippy SAMPLES=1 TEMPERATURE=0.2 "${TINY[@]}"
   begin code-clippy "$@"
   make_embedded_base --collapse_whitespace
   MODEL=$RUN_DIR/patched
-  alone patched "patch: whitespace tokens" "$PYTHON" -m tokenizer_patch --model_name_or_path "$RUN_DIR/base" \
+  alone patched "patch: whitespace tokens" "${ON_HOST[@]}" "$PYTHON" -m tokenizer_patch --model_name_or_path "$RUN_DIR/base" \
     --output_dir "$MODEL" --data_dir "$DATA_DIR" --overwrite_output_dir
   train_code_clippy --token_cache_dir "$RUN_DIR/tokens" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/base" "$MODEL" "$RUN_DIR/model"

@@ -22,13 +22,14 @@ codegen() {
       want_knob DATA_$stage "a corpus folder; python -m data_processing corpus makes one, docs/recipes/codegen.md says of what"
     done
   fi
+  if [ "$SIZE" = tiny ]; then no_knob "SIZE=tiny makes its own" DATA_NL DATA_MULTI DATA_MONO TOKENIZER; fi
   begin codegen "$@"
   if [ "$SIZE" = tiny ]; then make_three_corpora; fi
   if [ -n "${MODEL:-}" ]; then
     base=(--model_name_or_path "$(model "$MODEL")")
   else
     defaults TOKENIZER=Salesforce/codegen-350M-mono
-    base=(--config_name "${CONFIG:-launch/models/codegen_$SIZE.json}" --tokenizer_name "$TOKENIZER")
+    base=(--config_name "$(sizes "codegen_$SIZE")" --tokenizer_name "$(model "$TOKENIZER")")
   fi
   for stage in $STAGES; do
     DATA_DIR=DATA_${stage^^}

@@ -9,6 +9,7 @@ codeparrot() {
     large) defaults BATCH=2 EVAL_BATCH=2 ACCUMULATION=16 MAX_STEPS=50000 LEARNING_RATE=2e-4 WARMUP_STEPS=750 ;;
   esac
   defaults BLOCK_SIZE=1024 SAMPLES=200 TEMPERATURE=0.2 "${PUBLISHED[@]}"
+  no_knob "codeparrot makes its own; CONFIG says its sizes" MODEL TOKENIZER
   begin codeparrot "$@"
   if [ -n "${DATA_DIR:-}" ]; then
     DATA_DIR=$(place "$DATA_DIR")
@@ -21,7 +22,7 @@ codeparrot() {
   fi
   if [ "$SIZE" = tiny ]; then make_tokenizer 2048; else make_tokenizer 32768; fi
   train_model model "GPT-2 from scratch" run_clm_streaming_flax.py \
-    --config_name "${CONFIG:-launch/models/codeparrot_$SIZE.json}" --tokenizer_name "$TOKENIZER" \
+    --config_name "$(sizes "codeparrot_$SIZE")" --tokenizer_name "$TOKENIZER" \
     --data_dir "$DATA_DIR" --max_steps "$MAX_STEPS" "$@"
   count_bits bits_per_byte "$DATA_DIR" "$RUN_DIR/model"
   run_benchmark "$RUN_DIR/model"

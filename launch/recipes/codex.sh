@@ -12,6 +12,7 @@ codex_s() {
 codex_d() {
   codex codex_d codex-d "functions, loss on the docstring" "$@"
   want_one_host
+  same_scoring
   alone scores "docstrings, graded by the code that a model writes from them" "$PYTHON" -m evaluation retell \
     --benchmark "$BENCHMARK" --problems "$PROBLEMS" --model "$RUN_DIR/model" --writer "$(model "${WRITER:-$MODEL}")" \
     --max_new_tokens "$ANSWER_TOKENS" --output_dir "$RUN_DIR/scores"
@@ -36,6 +37,9 @@ codex() {  # codex KIND NAME WHAT FLAGS...: pairs of the kind, and a fine-tuning
   if [ -n "$corpus" ] && [ -z "${PAIRS:-}" ]; then make_pairs "$corpus"; fi
   [ -n "${PAIRS:-}" ] || make_tiny_pairs
   PAIRS=$(place "$PAIRS") MODEL=$(model "$MODEL") PROBLEMS=$(place "${PROBLEMS:-$PAIRS/problems.jsonl}")
+  if [ -z "${DRY_RUN:-}" ] && [ "$RANK" = 0 ] && [ ! -s "$PROBLEMS" ]; then
+    die "no problems in $PROBLEMS, on which the model is scored after its training; wanted what python -m evaluation functions writes, or name some in PROBLEMS"
+  fi
   train_model model "$what" run_clm_apps.py --model_name_or_path "$MODEL" \
     --dataset_name data_processing/pairs.py --dataset_config_name "$kind" --data_dir "$PAIRS" --segment_ids \
     --adam_beta1 0.9 --adam_beta2 0.95 --lr_scheduler_type cosine --num_train_epochs "$EPOCHS" "$@"

@@ -125,7 +125,8 @@ def test_every_knob_of_the_recipes_goes_along_to_other_machines():
     recipes = "".join(path.read_text() for path in paths)
     listed = set(re.search(r"KNOBS=\((.*?)\)", recipes, re.S)[1].split())
     used = set(re.findall(r"\$\{([A-Z_]+):-", recipes)) | set(re.findall(r" ([A-Z_]+)=[\w./-]+(?= |$)", recipes, re.M))
-    used |= {name for names in re.findall(r"for knob in ([A-Z_ ]+);", recipes) for name in names.split()}
+    loops = " ".join(re.findall(r"for knob in ([A-Z_ \\\n]+);", recipes))
+    used |= set(loops.replace("\\", "").split())
     assert listed == used - {"DRY_RUN", "RUN_DIR", "JAX_NUM_PROCESSES"}
     page = (ROOT / "docs" / "recipes.md").read_text()
     assert all(f"`{knob}`" in page for knob in listed)
@@ -147,10 +148,41 @@ def test_an_unknown_size_is_refused_with_the_sizes_that_there_are(name, shell):
     (["codex-s"], {"SIZE": "125M"}, "SIZE=125M without DATA_DIR"),
     (["codeparrot"], {"OUTPUT_DIR": "gs://bucket/out"}, "OUTPUT_DIR is gs://bucket/out; wanted a folder"),
     (["codeparrot"], {"DATA_DIR": "hf://datasets/x"}, "DATA_DIR is hf://datasets/x; wanted a folder"),
+    (["code-clippy"], {"SIZE": "tiny", "DATA_DIR": "/mine"}, "DATA_DIR is /mine, and SIZE=tiny makes its own"),
+    (["apps"], {"SIZE": "tiny", "MODEL": "gpt2"}, "MODEL is gpt2, and SIZE=tiny makes its own"),
+    (["codeparrot"], {"TOKENIZER": "gpt2"}, "TOKENIZER is gpt2, and codeparrot makes its own"),
+    (["codegen"], {"DATA_MONO": "/mine"}, "DATA_MONO is /mine, and SIZE=tiny makes its own"),
+    (["codegen", "--output_dir=/x"], {}, "codegen says --output_dir itself; OUTPUT_DIR=... is where it writes"),
+    (["codex-s", "--data_dir", "/x"], {}, "DATA_DIR=... is what it reads"),
+    (["codex-s", "--model-name-or-path", "x"], {}, "MODEL=... is what it starts from"),
+    (["gpt-j", "--dry_run=True"], {}, "--dry_run=True: give --dry_run alone"),
+    (["gpt-j", "--dry_run", "False"], {}, "--dry_run False: give --dry_run alone"),
 ])  # fmt: skip
 def test_what_a_recipe_cannot_begin_with_is_refused(words, environment, wanted, shell):
     done = shell("./run.sh", *words, DRY_RUN="1", ACCELERATOR="cpu", **environment)
     assert done.returncode == 2 and wanted in done.stderr
+
+
+def test_a_folder_of_the_main_job_is_none_of_a_recipes(shell):
+    """RUN_DIR, which may still be exported from there, changes nothing."""
+    said = [
+        shell("./run.sh", "apps", DRY_RUN="1", ACCELERATOR="cpu", **more).stdout for more in ({}, {"RUN_DIR": "/x"})
+    ]
+    assert said[0] == said[1] and "--output_dir /home/user/gpt-neo-125M-apps" in said[0]
+
+
+def test_what_a_user_names_is_looked_for_where_he_stands(tmp_path):
+    (tmp_path / "my.json").write_text("{}")
+    (tmp_path / "my_tokenizer").mkdir()
+    environment = {**os.environ, "DRY_RUN": "1", "ACCELERATOR": "cpu", "CONFIG": "my.json", "TOKENIZER": "my_tokenizer"}
+    done = subprocess.run(
+        [ROOT / "run.sh", "gpt-j", "--lora_rank=4"], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    words = shlex.split(done.stdout.replace("\\\n", " "), comments=True)
+    assert words[words.index("--config_name") + 1] == words[words.index("describe") + 1] == str(tmp_path / "my.json")
+    assert words[words.index("--tokenizer_name") + 1] == str(tmp_path / "my_tokenizer")
+    assert words[words.index("--lora_rank") + 1] == "4", "the plan is of what is trained"
 
 
 # The jobs of launch/jobs.sh with what run.sh gives them.
@@ -159,7 +191,7 @@ say() { echo "== $*"; }
 die() { echo "error: $*" >&2; exit 2; }
 . launch/platform.sh; . launch/jobs.sh
 RUN_DIR=$1 RANK=$2
-trap '[ $? = 0 ] || [ "$RANK" != 0 ] || touch "$RUN_DIR/.failed"' EXIT
+trap '[ $? = 0 ] || [ "$RANK" != 0 ] || touch "$RUN_DIR/.failed$ATTEMPT"' EXIT
 mkdir -p "$RUN_DIR"; touch "$RUN_DIR/.started-$RANK"
 """
 
@@ -189,6 +221,21 @@ def test_others_wait_for_what_the_first_does_alone_and_train_beside_it(tmp_path)
     assert said[0] == ("met\n", "error: end: the first process failed; its output says how\n")
     assert said[1][0] == "== first\n== train\nmet\n== end\n"
     assert [process.returncode for process in ranks] == [2, 1]
+
+
+def test_under_slurm_a_first_process_that_failed_before_the_others_began_ends_them(shell, tmp_path):
+    """At this attempt, which has a number: one that failed at an earlier attempt is none of theirs."""
+    steps = JOB + 'alone a "first" cat "$RUN_DIR/needed"'
+    attempt = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"}
+    assert shell("bash", "-c", steps, "-", str(tmp_path), "0", **attempt).returncode == 1
+    time.sleep(0.01)
+    other = shell("bash", "-c", steps, "-", str(tmp_path), "1", **attempt)
+    assert other.returncode == 2 and "first: the first process failed" in other.stderr
+    waits = steps.replace("alone a", "sleep() { echo waits; exit; }; alone a")
+    assert (
+        shell("bash", "-c", waits, "-", str(tmp_path), "1", **attempt | {"SLURM_RESTART_COUNT": "2"}).stdout
+        == "waits\n"
+    )
 
 
 def test_a_step_gets_the_signal_that_the_launcher_alone_gets(tmp_path):
@@ -312,6 +359,10 @@ if words[0] == "-u":  # a training, which ends as FAIL says
     words = words[1:]
     if os.environ.get("FAIL"):
         sys.exit(int(os.environ["FAIL"]))
+if "practice" in words and not os.environ.get("EMPTY"):
+    folder = pathlib.Path(words[words.index("--output_dir") + 1])
+    folder.mkdir()
+    (folder / "problems.jsonl").write_text("{}\\n")
 print("ran", " ".join(words[:3]).replace(os.environ["FOLDER"] + "/", ""))
 """
 
@@ -372,6 +423,20 @@ def test_a_recipe_does_not_go_on_with_what_others_values_made_and_starts_with_no
     assert recipe("codex-s", BATCH="3").returncode == 0  # the same training on another machine
 
 
+def test_scores_are_not_passed_off_as_those_of_other_knobs(recipe, tmp_path):
+    assert recipe("codex-s").returncode == 0
+    other = recipe("codex-s", SAMPLES="7")
+    assert other.returncode == 2 and "SAMPLES=1 " in other.stdout and "SAMPLES=7 " in other.stdout
+    (tmp_path / "codex-s" / ".done" / "scores").unlink()
+    assert steps_of(recipe("codex-s", SAMPLES="7").stdout) == ["-m evaluation run"]
+
+
+def test_a_training_that_nothing_could_score_is_not_begun(recipe):
+    refused = recipe("codex-s", EMPTY="1")
+    assert refused.returncode == 2 and "no problems in" in refused.stdout
+    assert not any("run_clm_apps.py" in step for step in steps_of(refused.stdout))
+
+
 GCLOUD = """
 import os, pathlib, shutil, subprocess, sys
 words = sys.argv[4:]
@@ -417,7 +482,7 @@ def test_a_tpu_vm_gets_the_clone_starts_the_recipe_and_stops_it(tmp_path):
 
     said = launch("apps", "--run_name", "a 'quoted' name")
     assert "not to be seen" not in said and "launch/tpu_vm.sh log" in said
-    started = wait_for("started")
+    started = wait_for("not to be seen\n")  # the end of its line
     assert "--output_dir /an output" in started and "--run_name a 'quoted' name not to be seen" in started
     launch("stop")
     wait_for("saved")

@@ -167,6 +167,8 @@ def changed(folder, **entries):
     "entries, said",
     [
         ({"use_dora": True}, "use_dora"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights 'pissa_niter_4'"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
         ({"peft_type": "IA3"}, "IA3"),
         ({"r": 0}, "r 0"),
         ({"target_modules": "all-linear"}, "target_modules"),

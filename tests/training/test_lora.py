@@ -13,11 +13,13 @@ import pytest
 
 import modeling
 from modeling.adapter_files import WEIGHTS, is_adapter, read_described
+from modeling.checkpoint import read_config
 from modeling.decoder import config_from_hf
 from modeling.execution import Execution
 from modeling.lora import Lora, adapter_table, attach, init_adapters
 from tests.conftest import TINY, command, succeed
 from tests.training.test_step import FewerDevices
+from training import preparation
 from training.arguments import BadArguments
 from training.checkpoints import checkpoints_in
 from training.metrics import read_metrics
@@ -122,6 +124,15 @@ def test_a_run_learns_and_leaves_adapters_alone(whole, model_dir):
     assert read_described(folder).base == str(model_dir.resolve())
     losses = [row["loss"] for row in read_metrics(folder) if row["kind"] == "train"]
     assert losses[-1] < losses[0]
+
+
+def test_adapters_of_a_hub_id_name_the_revision_that_they_are_of(model_dir, tmp_path):
+    """Without it they would later be added to the weights of another one."""
+    arguments = StreamingArguments(output_dir="o", model_name_or_path="org/model", revision="v2", lora_rank=2)
+    config = read_config(model_dir)
+    files = preparation._model_files(arguments, config, model_dir, model_dir, eos_token_id=0)
+    files.write(tmp_path, init_adapters(config, files.lora, 0))
+    assert read_described(tmp_path)[1:] == ("org/model", "v2")
 
 
 def test_the_cards_own_snippet_runs_the_adapted_model(whole):

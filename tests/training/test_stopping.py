@@ -11,6 +11,7 @@ import pytest
 
 from interface.errors import STOPPED
 from tests.conftest import ROOT
+from training.stopping import SAME_NOTICE
 
 PROGRAM = """
 import hashlib, sys, time
@@ -59,6 +60,15 @@ def test_a_first_signal_lets_the_loop_save_and_end_with_its_own_status(start, nu
     assert told.startswith(f"{number.name}: saving a checkpoint") and "Traceback" not in told
 
 
+def test_one_notice_that_comes_by_two_ways_is_one(start):
+    """Ctrl-C reaches both a launcher, which hands it on, and what it started."""
+    process = start("loop")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    said, told = process.communicate(timeout=30)
+    assert process.returncode == STOPPED and said == "saved\n" and "ending at once" not in told
+
+
 @pytest.mark.parametrize("kind", ["waiting", "compiling"])
 def test_where_nothing_is_to_be_saved_it_ends_at_once(start, kind):
     process = start(kind)
@@ -71,7 +81,7 @@ def test_a_second_signal_ends_what_is_still_saving(start):
     stuck = start("stuck")
     stuck.send_signal(signal.SIGTERM)
     assert stuck.stderr.readline().startswith("SIGTERM: saving")
-    time.sleep(0.1)
+    time.sleep(SAME_NOTICE + 0.1)
     stuck.send_signal(signal.SIGINT)
     said, told = stuck.communicate(timeout=30)
     assert stuck.returncode == STOPPED and said == "" and "SIGINT: ending at once" in told

@@ -16,6 +16,7 @@ from tests.conftest import TINY, succeed
 from tests.data_processing.apps_data import write_folders, write_lines
 from training.checkpoints import checkpoints_in
 from training.metrics import read_metrics
+from training.stopping import SAME_NOTICE
 
 STREAMING, APPS = "training/run_clm_streaming_flax.py", "training/run_clm_apps.py"
 MESH = ("--placement=mesh", "--mesh=fsdp=2,tensor=2")
@@ -182,7 +183,7 @@ def test_ctrl_c_to_all_saves_once_and_a_second_one_ends_all_at_once(streaming, s
     )  # fmt: skip
     again.until(lambda: checkpoints_in(tmp_path / "out")[-1].name != saved[-1].name)
     os.killpg(again.processes[0].pid, signal.SIGINT)
-    time.sleep(0.05)
+    time.sleep(SAME_NOTICE + 0.05)
     os.killpg(again.processes[0].pid, signal.SIGINT)
     assert again.ends(30) == [STOPPED, STOPPED]
     for rank in (0, 1):
