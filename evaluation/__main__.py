@@ -65,14 +65,16 @@ def count_bits(command: BitsPerByte) -> None:
     folders = {
         name: resolve(name, command.revision if name in remote else None, command.cache_dir) for name in command.models
     }
-    positions = min(read_config(folder).max_position_embeddings for folder in folders.values())
+    positions = min(
+        read_config(folder, cache_dir=command.cache_dir).max_position_embeddings for folder in folders.values()
+    )
     block_size = command.block_size or positions
     if block_size > positions:
         raise UnsupportedConfig(f"--block_size is {block_size}; the models have {positions} positions")
     print(f"{len(texts)} documents, {num_bytes:,} bytes of {command.split}; context of {block_size} tokens")
     results = {}
     for name, folder in folders.items():
-        model, tokenizer = load(folder), Tokenizer.load(folder)
+        model, tokenizer = load(folder, cache_dir=command.cache_dir), Tokenizer.load(folder)
         tokenizer.require_rows(model.config.vocab_size, name)
         encoded = tokenizer.encode_batch(texts)
         value = bits_per_byte(

@@ -77,7 +77,7 @@ class Jax(Backend):
         from tokenizer_patch.tokenizer import Tokenizer
 
         folder = resolve(model, revision, cache_dir)
-        config, params = load(folder, dtype=dtype)
+        config, params = load(folder, cache_dir=cache_dir, dtype=dtype)
         tokenizer = Tokenizer.load(folder)
         tokenizer.require_rows(config.vocab_size, model)
         self._sampler = Sampler(config, params, tokenizer, dtype=dtype)

@@ -75,10 +75,10 @@ class Run(Judging):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}; wanted at least 1")
-        if not self.temperature >= 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or not 0 <= self.seed < 2**32:
+        if not self.temperature >= 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or not 0 <= self.seed < 2**31:
             raise UserError(
                 f"--temperature {self.temperature} --top_p {self.top_p} --top_k {self.top_k} --seed {self.seed}; "
-                "wanted 0 or more, above 0 and at most 1, 0 or more, 0 to 2^32"
+                "wanted 0 or more, above 0 and at most 1, 0 or more, below 2^31"
             )
         if (self.backend == "openai") != (self.base_url is not None):
             raise UserError("--backend openai and --base_url go together")

@@ -46,7 +46,7 @@ class PassAtK:
     ) -> dict[str, float]:
         """Sample and judge; params lie on one device. Samples, verdicts and results go into `folder`.
 
-        `check` is called between two batches of samples and may raise.
+        `check` is called between two batches of samples and after each verdict, and may raise.
         """
         backend = _Live(config, params, tokenizer_dir, self._dtype)
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class PassAtK:
             settings={"num_samples": self._num_samples}, on_sample=lambda count: check(),
         )  # fmt: skip
         about = {"num_samples": self._num_samples, "sampling": {"temperature": self._sampling.temperature}}
-        content = score_samples(self._how, self._benchmark, samples, folder, partial=False, about=about)
+        content = score_samples(self._how, self._benchmark, samples, folder, partial=False, about=about, check=check)
         return dict(content["metrics"])
 
 

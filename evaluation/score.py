@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from evaluation import named_benchmarks
 from evaluation.benchmark import Benchmark, UnknownVariant
 from evaluation.commands import Judging, settings
 from evaluation.results import RESULTS, bleu_of, write_results
-from evaluation.sample_file import check
+from evaluation.sample_file import check as check_samples
 from evaluation.sandbox import Sandbox, SandboxError
 from evaluation.scoring import ceiling, judge, judged_rows, reranked
 from interface.errors import UserError
@@ -39,16 +40,25 @@ def score_samples(
     *,
     partial: bool,
     about: dict[str, Any],
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Judge, compute, write; returns what results.json holds.  Raises: BrokenSamples, OtherVerdicts, CannotJudge."""
+    """Judge, compute, write; returns what results.json holds.  Raises: BrokenSamples, OtherVerdicts, CannotJudge.
+
+    `check` is called after each verdict, and may raise.
+    """
     started = time.monotonic()
-    counts, mistakes = check(samples, benchmark.task_ids, partial=partial, numbered=benchmark.numbered)
+    counts, mistakes = check_samples(samples, benchmark.task_ids, partial=partial, numbered=benchmark.numbered)
     steps = Steps(counts.total(), label="verdicts")
     how: dict[str, Any] = {"mode": command.mode, "scale": command.timeout_scale}
     wants_ceiling = command.ceiling if command.ceiling is not None else benchmark.name != "apps"
+
+    def advance() -> None:
+        steps.advance()
+        check()
+
     try:
         with Sandbox(command.workers, warm=benchmark.warm(), unsafe=command.unsafe_no_sandbox) as sandbox:
-            results = judge(benchmark, samples, output_dir, sandbox, on_verdict=steps.advance, **how)
+            results = judge(benchmark, samples, output_dir, sandbox, on_verdict=advance, **how)
             reached = ceiling(benchmark, sandbox, **how) if wants_ceiling else None
     except SandboxError as error:
         raise CannotJudge(str(error)) from error

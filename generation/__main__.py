@@ -144,7 +144,7 @@ def main() -> None:
         2 if command.interactive and command.rows is None else command.rows,
     )  # fmt: skip
     folder = resolve(command.model, command.revision, command.cache_dir)
-    model = load(folder, dtype=command.dtype)
+    model = load(folder, cache_dir=command.cache_dir, dtype=command.dtype)
     tokenizer = Tokenizer.load(folder)
     tokenizer.require_rows(model.config.vocab_size, command.model)
     sampler = Sampler(*model, tokenizer, dtype=command.dtype)

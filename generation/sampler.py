@@ -55,7 +55,7 @@ class Settings:
             "temperature": ("0, or 1e-6 up to 1e6", self.temperature == 0 or 1e-6 <= self.temperature <= 1e6),
             "top_p": ("more than 0 and at most 1", 0 < self.top_p <= 1),
             "top_k": ("0 (off) or more, below 2^31", 0 <= self.top_k < 2**31),
-            "seed": ("0 or more, below 2^32", 0 <= self.seed < 2**32),
+            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
             "rows": ("1 or more", self.rows is None or self.rows >= 1),
             "stop": ("strings that are not empty", all(self.stop)),
         }

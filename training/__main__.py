@@ -36,11 +36,6 @@ def _read(path: str | Path, wanted: str) -> Any:
         raise UserError(f"{path} cannot be read ({error}); wanted {wanted}") from error
 
 
-def _model_named(configuration: dict[str, Any]) -> str:
-    names = ("model_name_or_path", "config_name", "model_type")
-    return next(configuration[name] for name in names if configuration.get(name))
-
-
 def report(command: MakeReport) -> None:
     from interface.files import claim
     from interface.report import write_report

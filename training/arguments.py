@@ -198,7 +198,7 @@ class TrainingArguments(RowFlags):
             "learning_rate": ("more than 0", 0 < self.learning_rate < math.inf),
             "warmup_steps": ("0 or more", self.warmup_steps >= 0),
             "eval_completions": ("0 (none) or more", self.eval_completions >= 0),
-            "seed": ("0 or more", self.seed >= 0),
+            "seed": ("0 or more, below 2^31", 0 <= self.seed < 2**31),
             "adam_beta1": ("0 or more and less than 1", 0 <= self.adam_beta1 < 1),
             "adam_beta2": ("0 or more and less than 1", 0 <= self.adam_beta2 < 1),
             "adam_epsilon": ("more than 0", 0 < self.adam_epsilon < math.inf),

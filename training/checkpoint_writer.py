@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from interface.files import claim, remove_tree, sync_folder, sync_tree, write_json
-from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in, eval_loss_of, finite, outdated
+from interface.progress import say
+from training.checkpoints import RUN_STATE, TRAIN_STATE, checkpoints_in, finite, outdated
 from training.integrity import fingerprints
 from training.model_files import ModelFiles
 from training.processes import barrier, is_primary
@@ -39,11 +40,13 @@ class Checkpoints:
         with_train_state: bool,
         when_whole: Callable[[Path], None] | None = None,
         store: Store | None = None,
+        evaluated_on: str | None = None,
     ) -> None:
         """`when_whole` is called with each checkpoint that has its name, from the thread that wrote it.
 
-        `store` gets copies of them.
+        `store` gets copies of them. `evaluated_on` names the data of their losses: only such of the same compare.
         """
+        self.evaluated_on = evaluated_on
         self._output_dir = output_dir
         self._model = model
         self._about = {"identity": identity, "configuration": resolved}
@@ -86,6 +89,7 @@ class Checkpoints:
         about = {
             "step": step,
             "eval_loss": finite(eval_loss),
+            "evaluated_on": self.evaluated_on,
             **self._about,
             "tokens": tokens,
             "interval": list(interval),
@@ -121,9 +125,11 @@ class Checkpoints:
 
     def _rotate(self) -> None:
         """Delete all but the newest and the best."""
-        losses = [(path.name, eval_loss_of(path)) for path in checkpoints_in(self._output_dir)]
-        for name in outdated(losses, self._keep) if self._keep else []:
-            remove_tree(self._output_dir / name)
+        try:
+            for name in outdated(checkpoints_in(self._output_dir), self._keep) if self._keep else []:
+                remove_tree(self._output_dir / name)
+        except OSError as error:  # somebody reads or writes there; the new one is whole all the same
+            say(f"warning: an old checkpoint could not be deleted ({error}); the next save tries again")
 
     def _explain(self, step: int, error: BaseException) -> BaseException:
         """What went wrong, for the person who can mend it."""

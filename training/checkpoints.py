@@ -76,16 +76,21 @@ def interval_of(checkpoint: Path) -> list[dict[str, float]]:
 
 def eval_loss_of(checkpoint: Path) -> float | None:
     """A checkpoint's loss on the validation split; None where there was no evaluation, or it was not finite."""
-    try:
-        loss: float | None = run_state_of(checkpoint)["eval_loss"]
-    except (OSError, ValueError, KeyError):  # broken: it is no candidate for anything
-        return None
+    loss: float | None = _readable(checkpoint).get("eval_loss")
     return loss
 
 
-def note_eval_loss(checkpoint: Path, loss: float) -> None:
+def _readable(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return run_state_of(checkpoint)
+    except (OSError, ValueError):  # broken: it is no candidate for anything
+        return {}
+
+
+def note_eval_loss(checkpoint: Path, loss: float, evaluated_on: str | None) -> None:
     """Record an evaluation that a signal had cut off before the checkpoint was written."""
-    write_json(checkpoint / RUN_STATE, run_state_of(checkpoint) | {"eval_loss": finite(loss)})
+    found = {"eval_loss": finite(loss), "evaluated_on": evaluated_on}
+    write_json(checkpoint / RUN_STATE, run_state_of(checkpoint) | found)
 
 
 def finite(loss: float | None) -> float | None:
@@ -94,19 +99,28 @@ def finite(loss: float | None) -> float | None:
 
 def best_of(checkpoints: Sequence[Path]) -> Path | None:
     """The checkpoint of the least loss on the validation split, the earliest of equals; None where none has one."""
-    best = _least([eval_loss_of(path) for path in checkpoints])
+    best = _least([_readable(path) for path in checkpoints])
     return None if best is None else checkpoints[best]
 
 
-def outdated(losses: Sequence[tuple[str, float | None]], keep: int) -> list[str]:
-    """Which of the checkpoints (name, loss), oldest first, are neither among the `keep` newest nor the best."""
-    best = _least([loss for _, loss in losses])
-    return [name for place, (name, _) in enumerate(losses[:-keep]) if place != best]
+def outdated(checkpoints: Sequence[Path], keep: int) -> list[str]:
+    """The names of those, oldest first, that are neither among the `keep` newest nor the best."""
+    return outdated_states([(path.name, _readable(path)) for path in checkpoints], keep)
 
 
-def _least(losses: Sequence[float | None]) -> int | None:
-    scored = [(loss, place) for place, loss in enumerate(losses) if loss is not None]
-    return min(scored)[1] if scored else None
+def outdated_states(states: Sequence[tuple[str, dict[str, Any]]], keep: int) -> list[str]:
+    """`outdated` of checkpoints by name and run state."""
+    best = _least([state for _, state in states])
+    return [name for place, (name, _) in enumerate(states[:-keep]) if place != best]
+
+
+def _least(states: Sequence[dict[str, Any]]) -> int | None:
+    """Which has the least loss, of those that were evaluated on what the newest of them was: others do not compare."""
+    scored = [(state["eval_loss"], place) for place, state in enumerate(states) if state.get("eval_loss") is not None]
+    if not scored:
+        return None
+    on = states[scored[-1][1]].get("evaluated_on")
+    return min((loss, place) for loss, place in scored if states[place].get("evaluated_on") == on)[1]
 
 
 def fault_of(checkpoint: Path, names: Sequence[str] | None = None) -> str | None:

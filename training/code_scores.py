@@ -50,14 +50,14 @@ class CodeScores:
         self._judge, self._every = judge, arguments.eval_pass_at_k_every
         self._config, self._tokenizer_dir = config, tokenizer_dir
         self._output_dir = Path(arguments.output_dir)
-        self._saves = 0
         if judge:
             claim(self._output_dir, FOLDER, RESULTS)
 
-    def take(self, step: int, params: Params, log: MetricLog, stopping: Callable[[], bool], *, last: bool) -> None:
-        """Score a checkpoint, if its turn has come; the last one's always has."""
-        self._saves += 1
-        if self._judge is None or (self._saves % self._every and not last) or log.has(step, "code"):
+    def take(
+        self, step: int, number: int, params: Params, log: MetricLog, stopping: Callable[[], bool], *, last: bool
+    ) -> None:
+        """Score the run's `number`-th checkpoint, from 1, if its turn has come; the last one's always has."""
+        if self._judge is None or (number % self._every and not last) or log.has(step, "code"):
             return
 
         def check() -> None:
@@ -78,6 +78,10 @@ class CodeScores:
 
     def publish(self, step: int) -> None:
         """Put the scores of the model in output_dir beside it, where the card and the report read them."""
-        found = self._output_dir / FOLDER / f"step-{step}" / RESULTS
+        found, published = self._output_dir / FOLDER / f"step-{step}" / RESULTS, self._output_dir / RESULTS
         if found.is_file():
-            shutil.copyfile(found, self._output_dir / RESULTS)
+            shutil.copyfile(found, published)
+        elif published.is_file() and any(
+            path.read_bytes() == published.read_bytes() for path in (self._output_dir / FOLDER).glob(f"*/{RESULTS}")
+        ):
+            published.unlink()  # of another step's model; what a user put there stays

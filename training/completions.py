@@ -107,7 +107,7 @@ class Completions:
             return
         self._tokenizer = Tokenizer.load(tokenizer_dir)
         new = min(MAX_NEW_TOKENS, config.max_position_embeddings // 2)
-        self._settings = Settings(max_new_tokens=new, seed=seed % 2**32, rows=max(2, len(self._prompts)))
+        self._settings = Settings(max_new_tokens=new, seed=seed, rows=max(2, len(self._prompts)))
         kept = [row for row in read_samples(output_dir) if row["step"] <= resumed_at]
         with open_atomically(self._path) as file:
             file.write("".join(json.dumps(row) + "\n" for row in kept).encode())

@@ -182,18 +182,25 @@ class HubPush:
 
     def _work(self) -> None:
         """Push what was asked for, then what waits, until nothing does."""
-        while (wanted := self._current) is not None:
-            failure = self._send(wanted)
+        wanted = self._current
+        while wanted is not None:
+            try:
+                failure = self._send(wanted)
+            except Exception as error:  # no process to be had, say: this thread has to go on all the same
+                failure = str(error) or type(error).__name__
+            if failure is not None:
+                say(f"{wanted.name} was not pushed to {self.url}: {failure}")
+            done = wanted
             with self._lock:
                 if self._ending:
                     return
                 self._failure = failure
                 if failure is None:
-                    self._sent |= wanted.checkpoints
-                self._current, self._waiting = self._waiting, None
-            if failure is not None:
-                say(f"{wanted.name} was not pushed to {self.url}: {failure}")
-            shutil.rmtree(wanted.folder, ignore_errors=True)
+                    self._sent |= done.checkpoints
+                # from here on another thread may take over, where nothing waits
+                wanted = self._current = self._waiting
+                self._waiting = None
+            shutil.rmtree(done.folder, ignore_errors=True)
 
     def _send(self, wanted: _Push) -> str | None:
         """Push in a process and wait for its end; returns why it failed, if it did."""

@@ -24,7 +24,7 @@ from training.overview import overview
 from training.preparation import Run
 from training.processes import barrier, is_primary
 from training.profiling import Profile
-from training.program import Program
+from training.program import Program, StoppedWaiting
 from training.publication import publish
 from training.saves import Due
 from training.stopping import Stopping
@@ -53,7 +53,7 @@ def train(
     resolved = arguments.resolved()
 
     # --- Act 1: state ------------------------------------------------------------------------------------------
-    program = Program(arguments, run, schedule)
+    program = Program(arguments, run, schedule, lambda: stopping.asked)
     state, frozen = program.first_state(), program.frozen
     first_step = int(state["step"])
     profile = Profile(output_dir, arguments.profiled(), first_step, max_steps)
@@ -77,6 +77,7 @@ def train(
         with_train_state=arguments.save_optimizer,
         when_whole=run.hub.saved if run.hub else None,
         store=run.store,
+        evaluated_on=run.supplies["validation"].files.identity.key if evaluate else None,
     )
     log = MetricLog(output_dir, trackers, first_step)
     completions = Completions(
@@ -86,7 +87,8 @@ def train(
     scores = CodeScores(arguments, judge, run.config, run.tokenizer_dir)
     bar = Steps(max_steps, first_step)
     intervals = Intervals(arguments, run, log, bar)
-    done = first_step
+    done = saved = first_step
+    num_saves = sum(map(saves, range(1, first_step + 1)))
     with ExitStack() as stack:
         # called from last to first, whatever happens
         for close in (checkpoints.close, log.close, bar.close, intervals.end, profile.close):
@@ -105,15 +107,37 @@ def train(
         def evaluation_due() -> bool:
             return bool(evaluate) and (saves(done) or done == max_steps or done % resolved["eval_steps"] == 0)
 
+        def save(eval_loss: float | None = None) -> Path:
+            """A checkpoint after `done` steps, of whose last one the batch has been read."""
+            intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
+            place = run.supplies["train"].files.place_of(program.blocks.window_of(done - 1))
+            return checkpoints.save(done, state, place, eval_loss=eval_loss, interval=intervals.open_steps())
+
+        def score() -> None:
+            """After the checkpoint is on its way to the disk: what scoring comes to must not take it along."""
+            if judge:
+                with intervals.paused():
+                    params = program.whole(state["params"], frozen)
+                    scores.take(done, num_saves, params, log, lambda: stopping.asked, last=done == max_steps)
+
         last = run.checkpoint
-        if last and evaluation_due() and eval_loss_of(last) is None:  # a signal cut it off before the checkpoint
+        own = last is not None and last.resolve().parent == output_dir.resolve()
+        # what a signal cut off, the evaluation before a checkpoint or the scores after it
+        if last and evaluation_due() and eval_loss_of(last) is None:
             loss = evaluated()
-            if loss is not None and is_primary() and last.resolve().parent == output_dir.resolve():
-                note_eval_loss(last, loss)
+            if loss is not None and is_primary() and own:
+                note_eval_loss(last, loss, checkpoints.evaluated_on)
+        if own and (saves(done) or done == max_steps):
+            score()
         for step in range(first_step, max_steps):
             profile.begin(step + 1)
-            with intervals.waiting():
-                batch = program.batch(step)
+            try:
+                with intervals.waiting():
+                    batch = program.batch(step)
+            except StoppedWaiting:
+                if done != saved:
+                    save()
+                break
             state, metrics = compiled(state, batch | agreement.flags(), frozen)
             done = step + 1
             profile.end(done, metrics)
@@ -132,15 +156,12 @@ def train(
                 stop = eval_loss is None
             checkpoints.check()
             if saving or stop:
-                intervals.flush()  # a resumed run keeps the metrics up to its checkpoint
-                place = run.supplies["train"].files.place_of(program.blocks.window_of(step))
-                if judge and not stop:
-                    with intervals.paused():
-                        params = program.whole(state["params"], frozen)
-                        scores.take(done, params, log, lambda: stopping.asked, last=done == max_steps)
-                last = checkpoints.save(done, state, place, eval_loss=eval_loss, interval=intervals.open_steps())
+                last, saved = save(eval_loss), done
             if stop:
                 break
+            if saving:
+                num_saves += 1
+                score()
         intervals.flush()
         checkpoints.finish()
     barrier("checkpoints are whole")

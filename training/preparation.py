@@ -186,7 +186,7 @@ def _take(arguments: TrainingArguments, run: Run) -> int:
     elif later := [path.name for path in checkpoints_in(output_dir) if number_of(path) > step_of(run.checkpoint)]:
         say(f"moved {', '.join(later)}, of the way not taken, to {move_aside(output_dir, *later)}")
     for left in remains(output_dir):
-        if left.suffix == ".deleted":
+        if left.suffix == ".deleted" or left.name.startswith(".ckpt-"):  # which nobody else writes
             shutil.rmtree(left, ignore_errors=True)
     claim(output_dir, *names)
     write_json(output_dir / "run.json", arguments.resolved() | ({"hub_model_id": run.hub.repo_id} if run.hub else {}))
@@ -254,7 +254,7 @@ def _read_config(arguments: TrainingArguments, model_dir: Path | None, num_token
     Raises: BadArguments where --model_type says another family.
     """
     if model_dir is not None:
-        config = read_config(model_dir)
+        config = read_config(model_dir, cache_dir=arguments.cache_dir)
     elif arguments.config_name:
         config = read_config(arguments.config_name, arguments.revision, arguments.cache_dir)
     else:

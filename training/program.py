@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -19,17 +20,35 @@ from training.metrics import target_bytes
 from training.optimizer import make_optimizer
 from training.placement import bind
 from training.preparation import Run
+from training.processes import count
 from training.step import State, initial_state, train_step
+
+
+class StoppedWaiting(Exception):
+    """A signal asks for the run's end while it waits for tokens."""
 
 
 class Program:
     """What training does at each step."""
 
-    def __init__(self, arguments: TrainingArguments, run: Run, schedule: optax.Schedule) -> None:
+    def __init__(
+        self,
+        arguments: TrainingArguments,
+        run: Run,
+        schedule: optax.Schedule,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`stopping` ends the waiting for a batch, by StoppedWaiting; several processes wait until they agree."""
         self._arguments, self._run = arguments, run
         supply = run.supplies["train"]
+
+        def wait() -> None:
+            supply.wait()
+            if stopping() and count() == 1:
+                raise StoppedWaiting
+
         self.blocks = Blocks(
-            supply.files, arguments.seed, run.global_batch, supply.wait,
+            supply.files, arguments.seed, run.global_batch, wait,
             segments=arguments.segment_ids, move_to=supply.move_to,
         )  # fmt: skip
         self._optimizer = make_optimizer(arguments, schedule, run.files.table)
@@ -90,7 +109,8 @@ class Program:
             return restore(run.checkpoint, run.placement.abstract(self.fresh))
         if run.model_dir is None or run.files.lora:
             return run.placement.make(lambda: initial_state(self._new_params(), self._optimizer))
-        model = load(run.model_dir, shardings=run.placement.shardings(self.fresh["params"]))
+        cache_dir = self._arguments.cache_dir
+        model = load(run.model_dir, shardings=run.placement.shardings(self.fresh["params"]), cache_dir=cache_dir)
         return run.placement.make(lambda params: initial_state(params, self._optimizer), model.params)
 
     def batch(self, step: int) -> Any:

@@ -85,7 +85,8 @@ def _count(number: int) -> str:
 
 def _start_of(configuration: Any) -> str:
     base = configuration["model_name_or_path"]
-    return f"{base}, fine-tuned" if base else f"{configuration['config_name']}, trained from scratch"
+    new = configuration["config_name"] or configuration.get("model_type")
+    return f"{base}, fine-tuned" if base else f"{new}, trained from scratch"
 
 
 def _by_step(summary: Summary) -> dict[str, list[tuple[str, str]]]:

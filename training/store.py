@@ -10,6 +10,7 @@ The marker lists size and checksum of all other files, by which what is fetched 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,15 @@ from urllib.parse import urlsplit
 from interface.errors import UserError
 from interface.files import claim, move_aside, remove_tree
 from interface.progress import say
-from training.checkpoints import RUN_STATE, checkpoints_in, fault_of, is_checkpoint, number_of, outdated
+from training.checkpoints import (
+    RUN_STATE,
+    checkpoints_in,
+    fault_of,
+    is_checkpoint,
+    number_of,
+    outdated_states,
+    run_state_of,
+)
 
 METRICS = "metrics.jsonl"
 
@@ -75,7 +84,7 @@ class Store:
         try:
             there = self.names()
             wanted = [name for name in there if number_of(Path(name)) > newest]
-            best = set(there) - set(outdated([(name, self._loss(name)) for name in there], 1)) if wanted else set()
+            best = set(there) - set(self._outdated(there, 1)) if wanted else set()
             for name in best - {
                 *here,
                 *wanted[-1:],
@@ -84,10 +93,11 @@ class Store:
             for name in reversed(wanted):
                 if self._fetch(name, output_dir) is None:
                     break
-            metrics = output_dir / METRICS
-            if wanted and not metrics.exists() and self._files.exists(f"{self._root}/{METRICS}"):
+            if wanted and self._files.exists(f"{self._root}/{METRICS}"):  # what lies here ends before what was fetched
                 claim(output_dir, METRICS)
-                self._files.get_file(f"{self._root}/{METRICS}", str(metrics))
+                partial = output_dir / f".{METRICS}.partial"
+                self._files.get_file(f"{self._root}/{METRICS}", str(partial))
+                partial.replace(output_dir / METRICS)
         except UserError:
             raise
         except Exception as error:
@@ -116,11 +126,13 @@ class Store:
             for path in checkpoints_in(output_dir):
                 if path.name not in there:
                     self._send(path)
+                else:
+                    self._send_evaluation(path)
             if (output_dir / METRICS).is_file():
                 self._files.put_file(str(output_dir / METRICS), f"{self._root}/{METRICS}")
             there = self.names()
             if self._keep:
-                for name in outdated([(name, self._loss(name)) for name in there], self._keep):
+                for name in self._outdated(there, self._keep):
                     self._remove(name)
             self._fault = None
         except Exception as error:
@@ -139,6 +151,12 @@ class Store:
             self._files.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             self._files.put_file(str(checkpoint / file), target)
 
+    def _send_evaluation(self, checkpoint: Path) -> None:
+        """Send the marker again where an evaluation that was cut off has been made up for."""
+        here, there = run_state_of(checkpoint), self._marker(checkpoint.name)
+        if here != there and here == there | {name: here.get(name) for name in ("eval_loss", "evaluated_on")}:
+            self._files.put_file(str(checkpoint / RUN_STATE), f"{self._root}/{checkpoint.name}/{RUN_STATE}")
+
     def _remove(self, name: str) -> None:
         self._files.rm_file(f"{self._root}/{name}/{RUN_STATE}")
         self._files.rm(f"{self._root}/{name}", recursive=True)
@@ -147,9 +165,8 @@ class Store:
         marker: dict[str, Any] = json.loads(self._files.cat_file(f"{self._root}/{name}/{RUN_STATE}"))
         return marker
 
-    def _loss(self, name: str) -> float | None:
-        loss: float | None = self._marker(name)["eval_loss"]
-        return loss
+    def _outdated(self, names: Sequence[str], keep: int) -> list[str]:
+        return outdated_states([(name, self._marker(name)) for name in names], keep)
 
 
 def _line(error: BaseException) -> str:

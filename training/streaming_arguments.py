@@ -22,6 +22,10 @@ class StreamingArguments(TrainingArguments):
         super().__post_init__()
         if self.max_steps < 1:
             raise BadArguments(f"--max_steps is {self.max_steps}; wanted at least 1")
+        if (profiled := self.profiled()) and profiled[0] > self.max_steps:
+            raise BadArguments(
+                f"--profile_steps is {self.profile_steps}; the run ends at step {self.max_steps}. Name some before that"
+            )
         if self.save_strategy == "epoch":
             raise BadArguments(
                 "--save_strategy epoch: a run counted in steps starts before anybody knows where an epoch ends; give "

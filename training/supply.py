@@ -133,6 +133,8 @@ class Supply:
     def _write(self) -> None:
         with self._log.open("ab") as file:
             self._said_before = file.tell()
+            # not of our group: a signal to all of that is the trainer's, which wants tokens up to its checkpoint
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "data_processing", "tokenize", *self._words], stdout=file, stderr=file
-            )
+                [sys.executable, "-m", "data_processing", "tokenize", *self._words], stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip

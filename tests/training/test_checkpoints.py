@@ -32,6 +32,7 @@ from training.checkpoints import (
     fault_of,
     find_checkpoint,
     note_eval_loss,
+    outdated,
     restore,
     run_state_of,
     step_of,
@@ -128,12 +129,35 @@ def test_the_best_model_is_left_or_the_last_and_which_is_recorded(copied, capsys
     assert exported(True) == best and exported(False) == last
     said = capsys.readouterr().out
     assert "ckpt-2, the best checkpoint (eval loss 1.0000)" in said and "ckpt-6, the last checkpoint (no eval" in said
-    note_eval_loss(copied / "ckpt-6", 0.5)
+    note_eval_loss(copied / "ckpt-6", 0.5, None)
     assert exported(True) == {**last, "eval_loss": 0.5, "kind": "best"}
     cut(copied / "ckpt-6" / "model.safetensors")  # the best that is whole, then
     export(copied, copied / "ckpt-5", file_names(CONFIG), best=True)
     assert "ckpt-6, the best by its loss on the validation split, is broken" in capsys.readouterr().out
     assert (copied / "model.safetensors").read_bytes() == (copied / "ckpt-2" / "model.safetensors").read_bytes()
+
+
+def test_losses_on_other_data_do_not_compare(copied):
+    """After a resume with another --max_eval_samples, say: the new run's own losses decide, once it has some."""
+    note_eval_loss(copied / "ckpt-5", 3.0, "other data")
+    assert best_of(checkpoints_in(copied)).name == "ckpt-5"
+    assert outdated(checkpoints_in(copied), 1) == ["ckpt-2"]
+    note_eval_loss(copied / "ckpt-6", 2.5, "other data")
+    assert best_of(checkpoints_in(copied)).name == "ckpt-6"
+
+
+def test_an_old_checkpoint_that_cannot_be_deleted_costs_the_new_one_nothing(state, copied, monkeypatch, capsys):
+    def fail(path):
+        if path.name.startswith("ckpt-") and path.exists():
+            raise OSError(39, "Directory not empty")
+        shutil.rmtree(path, ignore_errors=True)
+
+    monkeypatch.setattr("training.checkpoint_writer.remove_tree", fail)
+    checkpoints = writer(copied, keep=1)
+    checkpoints.save(7, state)
+    checkpoints.close()
+    assert steps_in(copied) == [2, 5, 6, 7]
+    assert "an old checkpoint could not be deleted" in capsys.readouterr().out
 
 
 # --- broken ones ------------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def take(folder, judge, steps, stopping=lambda: False):
     log = MetricLog(folder, Trackers([]), 0)
     scores = CodeScores(Arguments(folder), judge, None, folder)
     params = {"a": jax.numpy.ones(3)}
-    for step in steps:
-        scores.take(step, params, log, stopping, last=step == steps[-1])
+    for number, step in enumerate(steps, 1):
+        scores.take(step, number, params, log, stopping, last=step == steps[-1])
     log.close()
     return scores
 
@@ -56,8 +56,11 @@ def test_every_nth_checkpoint_and_the_last_is_scored_and_the_exported_ones_are_p
     assert rows == [(20, "toy", 0.2), (40, "toy", 0.4), (50, "toy", 0.5)]
     scores.publish(40)
     assert json.loads((tmp_path / "results.json").read_text())["metrics"] == {"pass@1": 0.4}
-    scores.publish(30)  # of which there are none: what lies there stays
-    assert json.loads((tmp_path / "results.json").read_text())["metrics"] == {"pass@1": 0.4}
+    scores.publish(30)  # of which there are none, and those of another step are not its
+    assert not (tmp_path / "results.json").exists()
+    (tmp_path / "results.json").write_text("a user's own")
+    scores.publish(30)
+    assert (tmp_path / "results.json").read_text() == "a user's own"
 
 
 def test_a_fault_ends_the_scoring_and_a_signal_only_this_one(tmp_path, capsys):

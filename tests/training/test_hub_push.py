@@ -125,6 +125,12 @@ def test_a_push_that_fails_costs_the_run_nothing_and_the_next_makes_up_for_it(hu
     assert "ckpt-5/model.safetensors" in hub.repositories["me/run"].refs["main"]
 
 
+def test_a_push_for_which_there_is_no_process_is_one_that_failed(hub, run_dir, monkeypatch):
+    monkeypatch.setattr("training.hub_push.start_process", Mock(side_effect=OSError("no more processes")))
+    with opened(run_dir, "end") as pushes, pytest.raises(NotPushed, match="no more processes"):
+        pushes.finish()
+
+
 def test_a_run_that_ends_waits_for_no_push_and_names_the_command_that_makes_up_for_it(
     hub, run_dir, capsys, monkeypatch
 ):

@@ -63,6 +63,25 @@ def test_the_last_checkpoints_programs_were_run_and_the_card_has_their_score(who
     assert "clippy-apps" in (whole / "README.md").read_text()
 
 
+def test_scores_that_a_kill_cut_off_are_made_up_for(whole, flags, tmp_path):
+    """The checkpoint was whole before they began."""
+    folder = tmp_path / "out"
+    shutil.copytree(whole, folder)
+    rows = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(row for row in rows if json.loads(row)["kind"] != "code"))
+    (folder / "results.json").unlink()
+    words = [
+        "--num_train_epochs=3",
+        "--save_strategy",
+        "epoch",
+        "--max_eval_samples=2",
+        "--resume_from_checkpoint=auto",
+    ]
+    succeed(SCRIPT, *flags, "--output_dir", folder, *words, "--eval_pass_at_k", "clippy-apps")
+    assert [row["pass@1"] for row in read_metrics(folder) if row["kind"] == "code"] == [0]
+    assert json.loads((folder / "results.json").read_text())["num_samples"] == 20
+
+
 def token_files(flags, split, **wanted):
     cache = flags[flags.index("--token_cache_dir") + 1]
     found = []

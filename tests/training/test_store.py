@@ -11,7 +11,7 @@ import pytest
 
 from interface.files import write_json
 from training.arguments import BadArguments
-from training.checkpoints import RUN_STATE, checkpoints_in, fault_of
+from training.checkpoints import RUN_STATE, checkpoints_in, fault_of, note_eval_loss
 from training.integrity import fingerprints
 from training.store import Store, StoreBehind, StoreUnusable
 from training.streaming_arguments import StreamingArguments
@@ -39,7 +39,7 @@ def output_dir(tmp_path) -> Path:
         about = {"step": step, "eval_loss": loss, "files": fingerprints(checkpoint)}
         (checkpoint / RUN_STATE).write_text(json.dumps(about))
     (folder / "metrics.jsonl").write_text("rows\n")
-    write_json(folder / "written.json", [f"ckpt-{step}" for step in (5, 10, 15)])
+    write_json(folder / "written.json", ["metrics.jsonl", *(f"ckpt-{step}" for step in (5, 10, 15))])
     return folder
 
 
@@ -60,6 +60,31 @@ def test_another_machine_gets_the_newest_and_the_best_as_they_were(output_dir, t
     before = held(output_dir)
     store.fetch(output_dir)  # nothing is newer than what is here
     assert held(output_dir) == before
+
+
+def test_an_evaluation_that_was_made_up_for_reaches_the_store(output_dir, tmp_path):
+    """A signal cut it off before the checkpoint was sent; the best is chosen by the markers."""
+    store = Store(URL)
+    about = json.loads((output_dir / "ckpt-15" / RUN_STATE).read_text())
+    (output_dir / "ckpt-15" / RUN_STATE).write_text(json.dumps(about | {"eval_loss": None, "evaluated_on": None}))
+    store.mirror(output_dir)
+    note_eval_loss(output_dir / "ckpt-15", 0.5, None)
+    store.mirror(output_dir)
+    assert store._marker("ckpt-15")["eval_loss"] == 0.5
+    (output_dir / "ckpt-15" / RUN_STATE).write_text(json.dumps(about | {"eval_loss": 0.1, "files": {}}))
+    store.mirror(output_dir)
+    assert store._marker("ckpt-15")["eval_loss"] == 0.5, "the marker of other files stays theirs"
+
+
+def test_rows_of_a_machine_that_was_overtaken_do_not_take_the_place_of_all(output_dir, tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(output_dir, first)
+    shutil.rmtree(first / "ckpt-15")
+    (output_dir / "metrics.jsonl").write_text("rows\nmore rows\n")
+    store = Store(URL)
+    store.mirror(output_dir)
+    store.fetch(first)
+    assert (first / "metrics.jsonl").read_text() == "rows\nmore rows\n"
 
 
 def test_what_is_sent_in_part_does_not_count_until_it_is_whole(output_dir, monkeypatch, capsys):

@@ -29,6 +29,7 @@ from training.metrics import read_metrics
 from training.model_files import ModelFiles
 from training.placement import DataParallel
 from training.preparation import prepare
+from training.program import Program, StoppedWaiting
 from training.step import initial_state
 from training.streaming_arguments import StreamingArguments
 from training.supply import Supply
@@ -130,6 +131,18 @@ def test_a_window_that_somebody_removed_is_made_again_for_who_waits(model_dir, t
     assert files.window_path(0).read_bytes() == before
     supply.close()
     assert not list(files.folder.glob("reader-*"))
+
+
+def test_a_signal_ends_the_waiting_for_tokens_and_leaves_who_writes_them_alone(model_dir, corpus, tmp_path):
+    """Ctrl-C goes to the whole group; the loop saves what it has, and wants no tokens that are not there."""
+    run = prepare(arguments(model_dir, corpus, tmp_path), {})
+    supply = run.supplies["train"]
+    assert os.getsid(supply._process.pid) != os.getsid(0)
+    supply.files.blocks_in = lambda window: None  # nothing is ever tokenised
+    with pytest.raises(StoppedWaiting):
+        Program(arguments(model_dir, corpus, tmp_path), run, optax.constant_schedule(0.1), lambda: True).batch(0)
+    supply.close()
+    os.close(run.held)
 
 
 def test_a_resumed_run_is_first_given_the_window_that_it_stands_in(
