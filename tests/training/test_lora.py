@@ -12,16 +12,18 @@ import optax
 import pytest
 
 import modeling
-from modeling.adapter_files import WEIGHTS, is_adapter, read_described
+from modeling.adapter_files import CONFIG, WEIGHTS, is_adapter, read_described
 from modeling.checkpoint import read_config
 from modeling.decoder import config_from_hf
 from modeling.execution import Execution
 from modeling.lora import Lora, adapter_table, attach, init_adapters
 from tests.conftest import TINY, command, succeed
+from tests.hub_server import TOKEN, serve
 from tests.training.test_step import FewerDevices
 from training import preparation
 from training.arguments import BadArguments
 from training.checkpoints import checkpoints_in
+from training.hub_push import HubPush
 from training.metrics import read_metrics
 from training.optimizer import make_optimizer
 from training.placement import MeshPlacement, bind
@@ -148,6 +150,17 @@ def test_the_cards_own_snippet_runs_the_adapted_model(whole):
     model = modeling.load(folder)
     found = np.asarray(modeling.logits(model.config, model.params, ids.numpy()))
     assert np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max()
+
+
+def test_adapters_are_pushed_as_they_are_without_their_base(whole, monkeypatch, tmp_path):
+    with serve({}) as hub:
+        hub.adopt(monkeypatch, tmp_path, TOKEN)
+        with HubPush(whole[0], "run", "every_save", False, False) as pushes:
+            pushes.now(None)
+        sent = hub.repositories["me/run"].refs["main"]
+        assert {CONFIG, WEIGHTS, "README.md", "tokenizer.json"} <= sent.keys() and "config.json" not in sent
+    for name in (CONFIG, WEIGHTS, "tokenizer.json", "README.md"):
+        assert sent[name] == (whole[0] / name).read_bytes()
 
 
 def test_a_run_that_ended_early_goes_on_with_the_same_bits(whole, flags, tmp_path):
