@@ -15,11 +15,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from data_processing.criteria import whole_number
 from data_processing.document import Document
 from data_processing.minhash import BANDS, PERMUTATIONS, ROWS, SHINGLE_TOKENS, signature
 from interface.errors import UserError
 
-RULES = f"1: {SHINGLE_TOKENS}-shingles, {BANDS} x {ROWS}"  # raised by hand where signatures or keys are computed anew
+RULES = f"2: {SHINGLE_TOKENS}-shingles, {BANDS} x {ROWS}"  # raised by hand where signatures or keys are computed anew
 RECORD = np.dtype(
     [
         ("id", "<u8", 2),  # of the document and its meta: what ties are broken by
@@ -66,7 +67,8 @@ def _record(document: Document, license_class: int) -> npt.NDArray[Any]:
     record["exact"] = _digest(" ".join(document.text.split()).encode("utf-8", "surrogatepass"))
     record["license"] = license_class
     stars = document.meta.get("stars")
-    record["stars"] = int(stars) if isinstance(stars, int | float) and 0 <= stars < 2**62 else -1  # unknown, NaN: last
+    stars = stars if isinstance(stars, float) else whole_number(stars)  # Code Clippy's are strings
+    record["stars"] = int(stars) if stars is not None and 0 <= stars < 2**62 else -1  # unknown, NaN: last
     places = signature(document.text)
     if places is not None:
         record["signed"] = True

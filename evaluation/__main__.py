@@ -115,6 +115,7 @@ def run_benchmark(command: Run) -> None:
     about = {
         **backend.facts, "num_samples": command.num_samples, "max_new_tokens": command.max_new_tokens,
         "sampling": asdict(sampling), "benchmark": benchmark.name, "variant": dict(benchmark.variant),
+        "problems": benchmark.source.get("sha256"),
     }  # fmt: skip
     lock(output_dir)  # until the command ends
     steps = Steps(len(benchmark.task_ids) * command.num_samples, label="samples")

@@ -19,6 +19,7 @@ from interface.errors import UserError
 
 ATTEMPTS = 5  # at a request that fails for a reason that may pass
 CONNECTIONS = 8
+AT_ONCE = 8  # samples of one prompt that torch draws together
 
 
 class NoBackend(UserError):
@@ -55,10 +56,12 @@ class Answer(NamedTuple):
 
 
 class Backend(ABC):
-    """`facts` go into the results; `at_once` is how many completions keep it busy."""
+    """`facts` go into the results; `at_once` is how many completions keep it busy; `positions` what a text has room in,
+    where that is known."""
 
     facts: Mapping[str, Any]
     at_once: int
+    positions: int | None = None
 
     @abstractmethod
     def complete(self, asked: Sequence[Asked], max_new_tokens: int, sampling: Sampling) -> list[list[Answer]]:
@@ -82,6 +85,7 @@ class Jax(Backend):
         tokenizer.require_rows(config.vocab_size, model)
         self._sampler = Sampler(config, params, tokenizer, dtype=dtype)
         self._settings = Settings
+        self.positions = config.max_position_embeddings
         self.at_once = 4 * self._sampler.rows(Settings()) * jax.local_device_count()
         self.facts = {"backend": "jax", "model": model, "revision": revision, "dtype": dtype,
                       "weights": weights_fingerprint(folder)}  # fmt: skip
@@ -124,6 +128,7 @@ class Torch(Backend):
             raise NoBackend(f"transformers cannot load {model} ({first}); give a folder or a Hub id") from error
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model.to(self._device).eval()
+        self.positions = getattr(self._model.config, "max_position_embeddings", None)
         self.at_once = 1
         self.facts = {"backend": "transformers", "model": model, "revision": revision, "dtype": dtype,
                       "torch": torch.__version__}  # fmt: skip
@@ -132,10 +137,20 @@ class Torch(Backend):
         return [self._one(one, max_new_tokens, sampling) for one in asked]
 
     def _one(self, asked: Asked, max_new_tokens: int, sampling: Sampling) -> list[Answer]:
+        """A few samples at a time, for all their logits are kept; greedy ones are the same one."""
+        if not sampling.temperature:
+            return self._some(asked._replace(num_samples=1), max_new_tokens, sampling) * asked.num_samples
+        answers: list[Answer] = []
+        while (left := asked.num_samples - len(answers)) > 0:
+            name = f"{asked.name} {len(answers)}" if answers else asked.name
+            answers += self._some(Asked(name, asked.prompt, min(left, AT_ONCE)), max_new_tokens, sampling)
+        return answers
+
+    def _some(self, asked: Asked, max_new_tokens: int, sampling: Sampling) -> list[Answer]:
         import torch
 
         ids = self._tokenizer(asked.prompt, return_tensors="pt")["input_ids"]
-        positions = getattr(self._model.config, "max_position_embeddings", ids.shape[1] + max_new_tokens)
+        positions = self.positions or ids.shape[1] + max_new_tokens
         room = positions - max_new_tokens
         if room < 1:
             raise NoBackend(f"the model has {positions} positions; give a --max_new_tokens below that")

@@ -14,7 +14,7 @@ from typing import Any
 from data_processing.document import Dropped
 from data_processing.functions import docstring_example, solution_example
 from evaluation import humaneval
-from evaluation.bleu import corpus_bleu
+from evaluation.bleu import NoBleu, corpus_bleu
 from evaluation.sandbox.jobs import Job
 from interface.errors import UserError
 
@@ -112,10 +112,13 @@ def retell(problems: Sequence[Mapping[str, Any]], describe: Complete, write: Com
 
 
 def scores(retold: Sequence[Retold], passed: Mapping[str, bool], problems: Mapping[str, Any]) -> dict[str, float]:
-    """The share of docstrings whose code passes, and their BLEU against the problems' own."""
+    """The share of docstrings whose code passes, and where sacrebleu is there, their BLEU against the problems' own."""
     references = [function_of(problems[one.task_id]).docstring for one in retold]
-    return {
+    found = {
         "pass@1": sum(passed.get(one.task_id, False) for one in retold) / len(retold),
         "refused": sum(bool(one.refused) for one in retold) / len(retold),
-        "bleu": corpus_bleu([one.docstring for one in retold], references),
     }
+    try:
+        return found | {"bleu": corpus_bleu([one.docstring for one in retold], references)}
+    except NoBleu:
+        return found

@@ -102,6 +102,12 @@ class Retell:
     max_new_tokens: int = flag(256, "tokens of a docstring, and of a body")
     dtype: Precision = flag("bfloat16", "precision of matrix operands")
 
+    def __post_init__(self) -> None:
+        for name in ("num_tasks", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name} is {value}; wanted at least 1")
+
 
 @dataclass(frozen=True)
 class Functions:

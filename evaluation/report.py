@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,10 @@ def report(results: Sequence[Result], path: Path) -> None:
             x_label="k",
         )
     ]  # fmt: skip
-    by_temperature = _by_temperature(results)
-    if len(by_temperature) > 1:
+    for of, by_temperature in _by_temperature(results).items():
         ks = sorted({k for curve in by_temperature.values() for k in curve}, key=lambda k: int(k.split("@")[1]))
         lines = {k: [(t, curve[k]) for t, curve in sorted(by_temperature.items()) if k in curve] for k in ks[:4]}
-        charts.append(Chart("pass@k by temperature", "share of tasks", lines, x_label="temperature"))
+        charts.append(Chart(f"pass@k by temperature: {of}", "share of tasks", lines, x_label="temperature"))
     for label, result in labels.items():
         reasons = dict(list(result.content["reasons"].items())[:MOST_REASONS])
         charts.append(Bars(f"Verdicts: {label}", "samples", reasons, has_best=False))
@@ -79,14 +79,16 @@ def _curve(result: Result) -> list[tuple[float, float]]:
     return [(float(k), mean_pass_at_k(tallies, (k,))[f"pass@{k}"]) for k in ks]
 
 
-def _by_temperature(results: Sequence[Result]) -> dict[float, dict[str, float]]:
-    found = {}
+def _by_temperature(results: Sequence[Result]) -> dict[str, dict[float, dict[str, float]]]:
+    """pass@k by temperature, of each model and variant that was sampled at several."""
+    found: dict[str, dict[float, dict[str, float]]] = defaultdict(dict)
     for result in results:
-        sampling = result.content["settings"].get("sampling") or {}
-        if "temperature" in sampling:
-            metrics = result.content["metrics"]
-            found[float(sampling["temperature"])] = {k: v for k, v in metrics.items() if k.startswith("pass@")}
-    return found
+        settings, metrics = result.content["settings"], result.content["metrics"]
+        if "temperature" in (sampling := settings.get("sampling") or {}):
+            variant = ", ".join(f"{kind} {value}" for kind, value in result.content["variant"].items())
+            group = ", ".join(filter(None, (str(settings.get("model") or result.folder.name), variant)))
+            found[group][float(sampling["temperature"])] = {k: v for k, v in metrics.items() if k.startswith("pass@")}
+    return {group: curves for group, curves in found.items() if len(curves) > 1}
 
 
 def _headlines(labels: dict[str, Result]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from evaluation import named_benchmarks
 from evaluation.backends import Asked, Backend, Jax, Sampling
-from evaluation.codex_d import Complete, describable, scores
+from evaluation.codex_d import Complete, NotDescribable, describable, scores
 from evaluation.codex_d import retell as tell
 from evaluation.commands import Retell
 from evaluation.humaneval_benchmark import HumanEval
@@ -28,6 +28,15 @@ def grade(command: Retell, output_dir: Path) -> dict[str, float]:
     benchmark = named_benchmarks.load(command.benchmark, command.problems)
     assert isinstance(benchmark, HumanEval)
     problems, left_out = describable([benchmark.problems[name] for name in benchmark.task_ids[: command.num_tasks]])
+    if not problems:
+        raise NotDescribable(
+            f"none of {len(left_out)} problems ends with a function that has a docstring and a body; wanted some"
+        )
+    try:
+        with Sandbox(1):  # found out before anything is written that it should run
+            pass
+    except SandboxError as error:
+        raise CannotJudge(str(error)) from error
     describer = Jax(command.model, None, None, command.dtype)
     same = command.writer in (None, command.model)
     writer = describer if same else Jax(str(command.writer), None, None, command.dtype)
@@ -46,11 +55,11 @@ def grade(command: Retell, output_dir: Path) -> dict[str, float]:
             passed = {outcome.key: outcome.passed for outcome in sandbox.judge(jobs)}
     except SandboxError as error:
         raise CannotJudge(str(error)) from error
-    found = scores(retold, passed, by_id)
     with open_atomically(output_dir / RETOLD) as file:
         for one in retold:
             row = asdict(one) | {"passed": passed.get(one.task_id, False)}
             file.write((json.dumps(row) + "\n").encode())
+    found = scores(retold, passed, by_id)
     about = {
         "benchmark": f"{benchmark.name}-retold", "metrics": found, "left_out": left_out, "versions": versions(),
         "settings": {"model": command.model, "writer": command.writer or command.model},

@@ -36,7 +36,10 @@ def sample(
     settings: Mapping[str, Any],
     on_sample: Callable[[int], None] = lambda count: None,
 ) -> Path:
-    """Append the samples that are still missing; returns the file.  Raises: OtherSamples."""
+    """Append the samples that are still missing; returns the file.  Raises: OtherSamples.
+
+    Where no `max_new_tokens` is given, a task's own count, and at most three quarters of the model's positions.
+    """
     path = output_dir / SAMPLES
     _agree(output_dir / f"{SAMPLES}.settings.json", path, settings)
     done = _whole_tasks(path, num_samples)
@@ -49,7 +52,8 @@ def sample(
     waiting = defaultdict(list)
     for task_id in task_ids:
         if task_id not in done:
-            waiting[max_new_tokens or benchmark.max_new_tokens(task_id)].append(task_id)
+            own = benchmark.max_new_tokens(task_id)
+            waiting[max_new_tokens or min(own, 3 * (backend.positions or own * 2) // 4)].append(task_id)
     a_time = max(1, backend.at_once // num_samples)
     with path.open("ab", buffering=0) as file:
         for length, tasks in sorted(waiting.items()):

@@ -57,7 +57,7 @@ def judge(
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     how = {"benchmark": benchmark.name, "variant": dict(benchmark.variant), "mode": mode, "scale": scale,
-           "unsafe": sandbox.unsafe, "python": platform.python_version(),
+           "unsafe": sandbox.unsafe, "python": platform.python_version(), "modules": benchmark.warm(),
            "problems": benchmark.source.get("sha256") or str(benchmark.source.get("path"))}  # fmt: skip
     path = output_dir / VERDICTS
     with _open(path, how) as file:

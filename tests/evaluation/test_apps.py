@@ -212,6 +212,12 @@ def test_both_layouts_give_the_same_problems(own, tmp_path):
     (tmp_path / "test" / "0020").mkdir()
     (tmp_path / "test" / "0020" / "question.txt").write_text("A question that has no tests.")
     folders = load(str(tmp_path))
+    first = tmp_path / "test" / "0000" / "input_output.json"
+    kept = first.read_text()
+    first.write_text(kept + " ")
+    assert load(str(tmp_path)).source["sha256"] != folders.source["sha256"], "verdicts are of these tests"
+    first.write_text(kept)
+    assert load(str(tmp_path)).source == folders.source
     assert folders.task_ids == own.task_ids
     assert (folders.source["without_tests"], own.source["without_tests"]) == (1, 0)
     for task_id in own.task_ids:

@@ -7,6 +7,7 @@ import doctest
 import gzip
 import hashlib
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -225,6 +226,15 @@ def test_the_loop_grades_docstrings_by_the_code_that_they_lead_to(own, warm_sand
 def test_a_problem_without_a_docstring_cannot_be_described():
     with pytest.raises(NotDescribable, match="T/0 ends with no function to describe"):
         function_of(ROW | {"prompt": "def f(a):\n"})
+
+
+def test_docstrings_are_graded_without_sacrebleu_too(monkeypatch):
+    """It is an extra that a recipe does not install: the scores come after everything was sampled."""
+    own = load_clippy()
+    problems = [own.problems[name] for name in own.task_ids[:2]]
+    told = list(retell(problems, lambda prompt: '    """Text."""', lambda prompt: "    return None\n"))
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    assert codex_d.scores(told, {}, own.problems) == {"pass@1": 0.0, "refused": 0.0}
 
 
 def test_the_examples_in_the_docstrings_run():

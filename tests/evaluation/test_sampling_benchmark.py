@@ -83,6 +83,22 @@ def test_a_broken_off_sampling_goes_on_with_the_tasks_that_are_missing(tmp_path)
         draw(tmp_path / "broken", backend, {"seed": 8})
 
 
+def test_an_answer_leaves_a_quarter_of_the_models_positions_to_its_prompt(tmp_path):
+    """MTPB's single turns ask for 3,072 new tokens, and most models have 2,048 positions."""
+    lengths = []
+
+    class Short(Echo):
+        positions = 4
+
+        def complete(self, asked, max_new_tokens, sampling):
+            lengths.append(max_new_tokens)
+            return super().complete(asked, max_new_tokens, sampling)
+
+    draw(tmp_path / "own", Short())
+    draw(tmp_path / "given", Short(), max_new_tokens=2)
+    assert set(lengths[:4]) == {3} and set(lengths[4:]) == {2}
+
+
 def test_a_folder_that_holds_anything_else_is_left_alone(tmp_path):
     (tmp_path / SAMPLES).write_text("mine\n")
     with pytest.raises(OtherSamples, match="was not sampled here"):
@@ -135,6 +151,9 @@ def test_ours_and_torch_agree_on_greedy_answers_and_their_likelihood(ours, model
         np.testing.assert_allclose(mine[0].mean_log_probability, other[0].mean_log_probability, atol=1e-4)
     again = theirs.complete(ASKED, 12, HOW)
     assert again == theirs.complete(ASKED, 12, HOW) and len({answer.text for answer in again[0]}) > 1
+    (many,) = theirs.complete([Asked("a", "def add(a, b):\n", 10)], 12, HOW)
+    assert len(many) == 10 and many[8:] != many[:2], "drawn a few at a time, each from a seed of its own"
+    assert len(set(theirs.complete([ASKED[0]], 12, GREEDY)[0])) == 1
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):

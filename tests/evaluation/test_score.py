@@ -14,8 +14,8 @@ import time
 import pytest
 
 from evaluation import named_benchmarks
-from evaluation.report import DifferentBenchmarks, report
-from evaluation.results import NoResults, read_result, reason
+from evaluation.report import DifferentBenchmarks, _by_temperature, report
+from evaluation.results import NoResults, Result, read_result, reason
 from evaluation.sample_file import BrokenSamples, Mistakes, check, read_samples
 from evaluation.scoring import VERDICTS, ChangedSamples, OtherVerdicts, judge, judged_rows, reranked
 from tests.conftest import ROOT, SHARED_DATA, command, succeed
@@ -231,6 +231,15 @@ def test_human_evals_own_example_gives_its_published_figure(tmp_path):
             "--samples", SHARED_DATA / "humaneval_example_samples.jsonl", "--output_dir", tmp_path / mode,
         )  # fmt: skip
         assert read_result(tmp_path / mode).content["metrics"]["pass@1"] == 0.4999999999999999
+
+
+def test_a_line_over_temperatures_is_of_one_model(tmp_path):
+    def scored(model: str, temperature: float, share: float) -> Result:
+        settings = {"model": model, "sampling": {"temperature": temperature}}
+        return Result(tmp_path, {"settings": settings, "metrics": {"pass@1": share}, "variant": {"prompt": "stripped"}})
+
+    found = _by_temperature([scored("a", 0.2, 0.1), scored("b", 0.2, 0.5), scored("a", 0.8, 0.3)])
+    assert found == {"a, prompt stripped": {0.2: {"pass@1": 0.1}, 0.8: {"pass@1": 0.3}}}
 
 
 def test_a_report_of_two_benchmarks_or_of_no_results_is_refused(tmp_path):
