@@ -39,7 +39,7 @@ class Merge(Convert):
 
 def convert(command: Convert) -> None:
     from modeling.adapter_files import CONFIG, is_adapter, read_described
-    from modeling.checkpoint import file_names, load, read_config, save
+    from modeling.checkpoint import end_of_text, file_names, load, read_config, save
     from modeling.hub import TOKENIZER_FILES, has_tokenizer, resolve
 
     if command.tokenizer and not has_tokenizer(Path(command.tokenizer)):
@@ -70,7 +70,8 @@ def convert(command: Convert) -> None:
     prepare_output(output_dir, *(names if command.overwrite_output_dir else ()), overwrite=command.overwrite_output_dir)
     model = load(source, base=base)
     claim(output_dir, *names)
-    save(output_dir, model, tokenizer_dir=tokenizer_dir, dtype=command.dtype)
+    end = end_of_text(source) if base else None  # adapters may have been trained with another tokenizer
+    save(output_dir, model, tokenizer_dir=tokenizer_dir, dtype=command.dtype, eos_token_id=end)
     if not has_tokenizer(output_dir):
         print(f"note: {command.source} has no tokenizer; --tokenizer FOLDER adds one", file=sys.stderr)
     print(f"wrote {command.dtype} weights of {command.source} to {output_dir}")

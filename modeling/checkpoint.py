@@ -28,6 +28,7 @@ from modeling.tensor_writer import write_safetensors
 from modeling.weights import params_from_hf
 
 MAX_SHARD_SIZE = "5GB"  # as transformers
+GENERATION_CONFIG = "generation_config.json"
 INDEX = "model.safetensors.index.json"
 
 
@@ -125,9 +126,22 @@ def save(
     described |= {"bos_token_id": eos, "eos_token_id": eos}
     _write_weights(folder, model, dtype, max_shard_size)
     write_json(folder / "config.json", described)
-    write_json(folder / "generation_config.json", {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos})
+    write_generation_config(folder, eos)
     if tokenizer_dir is not None:
         copy_tokenizer(Path(tokenizer_dir), folder)
+
+
+def write_generation_config(folder: Path, eos_token_id: int | None) -> None:
+    """Write by which token texts end."""
+    tokens = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), eos_token_id)
+    write_json(folder / GENERATION_CONFIG, tokens)
+
+
+def end_of_text(folder: Path) -> int | None:
+    """The token by which a folder's generation_config.json says that texts end, where it says so."""
+    path = folder / GENERATION_CONFIG
+    found = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
+    return found if isinstance(found, int) else None
 
 
 def plan_weights(config: DecoderConfig, dtype: str = "float32", max_shard_size: str | int = MAX_SHARD_SIZE) -> Any:
@@ -145,7 +159,7 @@ def file_names(config: DecoderConfig, dtype: str = "float32") -> list[str]:
     """The names of all files that `save` may write for a model."""
     return [
         "config.json",
-        "generation_config.json",
+        GENERATION_CONFIG,
         INDEX,
         *TOKENIZER_FILES,
         *plan_weights(config, dtype).filename_to_tensors,

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from modeling.adapter_files import CONFIG, WEIGHTS, write_adapters
-from modeling.checkpoint import Model, copy_tokenizer, file_names, save
+from modeling.checkpoint import (
+    GENERATION_CONFIG,
+    Model,
+    copy_tokenizer,
+    file_names,
+    save,
+    write_generation_config,
+)
 from modeling.config import DecoderConfig
 from modeling.decoder import family
 from modeling.hub import TOKENIZER_FILES
@@ -39,7 +46,7 @@ class ModelFiles:
     @property
     def names(self) -> list[str]:
         """The names of all files that `write` may write."""
-        return [CONFIG, WEIGHTS, *TOKENIZER_FILES] if self.lora else file_names(self.config)
+        return [CONFIG, WEIGHTS, GENERATION_CONFIG, *TOKENIZER_FILES] if self.lora else file_names(self.config)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -53,6 +60,7 @@ class ModelFiles:
         """Write the model that `params`, on the host, are of."""
         if self.lora:
             write_adapters(folder, self.config, self.lora, params, self.base, self.revision)
+            write_generation_config(folder, self.eos_token_id)  # of this tokenizer, which need not be the base's
             copy_tokenizer(self.tokenizer_dir, folder)
         else:
             model = Model(self.config, params)

@@ -12,7 +12,7 @@ import pytest
 
 import modeling
 from modeling.adapter_files import CONFIG, WEIGHTS, read_adapters, read_described, write_adapters
-from modeling.checkpoint import Model
+from modeling.checkpoint import Model, end_of_text, write_generation_config
 from modeling.cost import adapter_parameters, multiplied_parameters, training_flops, training_memory
 from modeling.decoder import config_from_hf, logits, token_losses
 from modeling.execution import Execution
@@ -156,6 +156,10 @@ def test_merge_writes_the_model_that_torch_loads_without_peft(tiny, tokenizer_di
     assert f"to {tmp_path / 'whole'}" in succeed(*words, "--tokenizer", tmp_path / "base")
     found, base = (modeling.load(tmp_path / name).params for name in ("whole", "base"))
     assert jax.tree.all(jax.tree.map(np.array_equal, found, merged(attach(base, adapters, LORA))))
+    assert end_of_text(tmp_path / "whole") == 0, "the base's, where the adapters say nothing"
+    write_generation_config(tmp_path / "adapters", 5)
+    succeed(*words, "--overwrite_output_dir")
+    assert end_of_text(tmp_path / "whole") == 5
 
 
 def changed(folder, **entries):
