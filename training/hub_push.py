@@ -188,8 +188,6 @@ class HubPush:
                 failure = self._send(wanted)
             except Exception as error:  # no process to be had, say: this thread has to go on all the same
                 failure = str(error) or type(error).__name__
-            if failure is not None:
-                say(f"{wanted.name} was not pushed to {self.url}: {failure}")
             done = wanted
             with self._lock:
                 if self._ending:
@@ -200,6 +198,8 @@ class HubPush:
                 # from here on another thread may take over, where nothing waits
                 wanted = self._current = self._waiting
                 self._waiting = None
+            if failure is not None:
+                say(f"{done.name} was not pushed to {self.url}: {failure}")
             shutil.rmtree(done.folder, ignore_errors=True)
 
     def _send(self, wanted: _Push) -> str | None:
