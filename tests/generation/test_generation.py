@@ -173,7 +173,7 @@ def test_the_command_prints_or_writes_what_the_library_gives(parts, model_dir, t
         (["--prompt", "x", "--top_k=-1"], "--top_k is -1"),
         (["--prompt", "x", "--rows=0"], "--rows is 0; wanted 1 or more"),
         (["--prompt", "x", "--temperature", "nan"], "--temperature is nan"),
-        (["--prompt", "x", "--seed", "99999999999"], "--seed is 99999999999; wanted 0 or more, below 2^32"),
+        (["--prompt", "x", "--seed", "99999999999"], "--seed is 99999999999; wanted 0 or more, below 2^31"),
         (["--prompt", "x", "--top_k", "99999999999"], "--top_k is 99999999999"),
         (["--prompt", "x", "--stop", ""], "wanted strings that are not empty"),
         (["--prompt", "x", "--max_new_tokens", "0"], "--max_new_tokens is 0"),
