@@ -50,7 +50,8 @@ class Stopping:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         signal.set_wakeup_fd(self._wakeup_before)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # a run that was asked to end goes on ending, with that status: Python's own handlers would know another
+            signal.signal(number, (lambda *_: os._exit(STOPPED)) if self._asked.is_set() else handler)
         os.close(self._writing)  # ends the thread
 
     @property

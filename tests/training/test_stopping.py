@@ -28,6 +28,8 @@ with Stopping() as stopping:
     if sys.argv[1] == "stuck":
         time.sleep(600)
     print("saved", flush=True)
+if sys.argv[1] == "loop" and len(sys.argv) > 2:
+    time.sleep(600)  # the end of several processes takes its time
 sys.exit(STOPPED)
 """
 
@@ -37,9 +39,13 @@ def start():
     """Start the program and wait until it is ready; whatever a test leaves running is killed."""
     started = []
 
-    def make(kind: str) -> subprocess.Popen:
+    def make(kind: str, *more: str) -> subprocess.Popen:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, kind], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", PROGRAM, kind, *more],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         assert process.stdout.readline() == "ready\n"
@@ -67,6 +73,16 @@ def test_one_notice_that_comes_by_two_ways_is_one(start):
     process.send_signal(signal.SIGTERM)
     said, told = process.communicate(timeout=30)
     assert process.returncode == STOPPED and said == "saved\n" and "ending at once" not in told
+
+
+def test_a_signal_after_all_is_saved_ends_it_with_the_same_status(start):
+    ending = start("loop", "slowly")
+    ending.send_signal(signal.SIGINT)
+    assert ending.stdout.readline() == "saved\n"
+    time.sleep(0.2)
+    ending.send_signal(signal.SIGINT)
+    told = ending.communicate(timeout=30)[1]
+    assert ending.returncode == STOPPED and "Traceback" not in told
 
 
 @pytest.mark.parametrize("kind", ["waiting", "compiling"])
