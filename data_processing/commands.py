@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from data_processing.row_flags import RowFlags
 from interface.errors import UserError
 from interface.files import resolve
-from interface.flags import flag, required
+from interface.flags import flag, required, want_at_least
 
 if TYPE_CHECKING:
     from data_processing.corpus import CorpusSettings
@@ -27,8 +27,7 @@ class Working:
     workers: int | None = flag(None, "processes; default: one for each core")
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"--workers is {self.workers}; wanted at least 1")
+        want_at_least(1, self, "workers")
 
     @property
     def num_workers(self) -> int:
@@ -239,9 +238,7 @@ class Practice:
     seed: int = flag(0, "seed of the tasks and of the pairs that are held out")
 
     def __post_init__(self) -> None:
-        for name in ("num_train", "num_validation", "num_test"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}; wanted at least 1")
+        want_at_least(1, self, "num_train", "num_validation", "num_test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +251,4 @@ class Tokenize(RowFlags):
     max_rows: int | None = flag(None, "stop after this many rows")
 
     def __post_init__(self) -> None:
-        for name in ("block_size", "max_blocks", "max_rows", "preprocessing_num_workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; wanted at least 1")
+        want_at_least(1, self, "block_size", "max_blocks", "max_rows", "preprocessing_num_workers")

@@ -18,9 +18,9 @@ from typing import Any
 
 from evaluation.commands import Functions, MakeReport, Retell, Run, Score
 from interface.choices import Precision
-from interface.errors import UserError, run
+from interface.errors import run
 from interface.files import resolve, write_json
-from interface.flags import choose, flag, required
+from interface.flags import choose, flag, required, want_at_least
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class BitsPerByte:
     output: str | None = flag(None, "write the scores to this JSON file")
 
     def __post_init__(self) -> None:
-        if self.max_bytes < 1:
-            raise UserError(f"--max_bytes is {self.max_bytes}; wanted at least 1")
+        want_at_least(1, self, "max_bytes")
 
 
 def count_bits(command: BitsPerByte) -> None:

@@ -59,9 +59,11 @@ class Apps(Benchmark):
         self.places: dict[str, ProblemPlace] = {}
         self.difficulties: dict[str, str] = {}
         self.numbered = []
-        without_tests = 0
+        without_tests, content = 0, hashlib.sha256()  # of what is read, since verdicts are of these tests
         for place in places(path):
             problem = _read(place)
+            if "sha256" not in facts:
+                content.update(repr(problem).encode())
             self.numbered.append(f"APPS/{problem.id}")
             if difficulty not in ("all", problem.difficulty):
                 continue
@@ -73,8 +75,7 @@ class Apps(Benchmark):
         if not self.places:
             raise BrokenProblems(f"{path} holds no problem with tests; wanted APPS problems, e.g. APPS/test/0000")
         self.task_ids = list(self.places)
-        sha256 = facts.get("sha256") or _content(path)
-        self.source = {"path": str(path), **facts, "sha256": sha256, "without_tests": without_tests}
+        self.source = {"path": str(path), "sha256": content.hexdigest(), **facts, "without_tests": without_tests}
         self.problem = lru_cache(maxsize=4)(lambda task_id: _read(self.places[task_id]))
 
     def next_prompt(self, task_id: str, answers: Sequence[str]) -> str | None:
@@ -157,15 +158,6 @@ def samples_of_codes(codes: Mapping[str, Any], numbered: Sequence[str]) -> Itera
     for number, found in codes.items():
         for code in found if isinstance(found, list) else [found]:
             yield {"task_id": names.get(number, number), "completion": code}
-
-
-def _content(path: Path) -> str:
-    """What a file, or all files of a folder, hold and are called, as a hash: verdicts are of these tests."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file()):
-        data = file.read_bytes()
-        digest.update(f"{file.relative_to(path)}\0{len(data)}\0".encode(errors="surrogateescape") + data)
-    return digest.hexdigest()
 
 
 def _read(place: ProblemPlace) -> Problem:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from interface.choices import BenchmarkName, Precision
 from interface.errors import UserError
-from interface.flags import flag, required
+from interface.flags import flag, required, want_at_least
 
 VARIANTS = ("prompt", "split", "comparison", "difficulty", "turns")
 
@@ -40,8 +40,7 @@ class Judging:
     )
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UserError(f"--workers is {self.workers}; wanted at least 1")
+        want_at_least(1, self, "workers")
         if not 0 < self.timeout_scale < 1000:
             raise UserError(f"--timeout_scale is {self.timeout_scale}; wanted more than 0 and below 1000")
 
@@ -71,10 +70,7 @@ class Run(Judging):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_samples", "num_tasks", "max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; wanted at least 1")
+        want_at_least(1, self, "num_samples", "num_tasks", "max_new_tokens")
         if not self.temperature >= 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or not 0 <= self.seed < 2**31:
             raise UserError(
                 f"--temperature {self.temperature} --top_p {self.top_p} --top_k {self.top_k} --seed {self.seed}; "
@@ -103,10 +99,7 @@ class Retell:
     dtype: Precision = flag("bfloat16", "precision of matrix operands")
 
     def __post_init__(self) -> None:
-        for name in ("num_tasks", "max_new_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; wanted at least 1")
+        want_at_least(1, self, "num_tasks", "max_new_tokens")
 
 
 @dataclass(frozen=True)
@@ -120,10 +113,8 @@ class Functions:
     seed: int = flag(0, "seed of guessed inputs and of mutants")
 
     def __post_init__(self) -> None:
-        for name, least in (("min_examples", 2), ("mutants", 1), ("workers", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserError(f"--{name} is {value}; wanted at least {least}")
+        want_at_least(2, self, "min_examples")
+        want_at_least(1, self, "mutants", "workers")
         if not 0 < self.timeout < 1000:
             raise UserError(f"--timeout is {self.timeout}; wanted more than 0 and below 1000")
 

@@ -10,8 +10,7 @@ from evaluation import named_benchmarks
 from evaluation.backends import Answer, Asked, Backend, Sampling, sampled
 from evaluation.commands import Judging
 from evaluation.sampling import sample
-from evaluation.sandbox import Sandbox, SandboxError
-from evaluation.score import CannotJudge, score_samples
+from evaluation.score import require_sandbox, score_samples
 from generation.sampler import Sampler, Settings
 from interface.choices import BenchmarkName, Precision
 from modeling.config import DecoderConfig
@@ -35,11 +34,7 @@ class PassAtK:
         # Codex's temperatures: a low one where only pass@1 is asked for
         temperature = 0.2 if num_samples < 10 else 0.8
         self._sampling = Sampling(temperature, 0.95, 0, SEED, tuple(self._benchmark.stops))
-        try:
-            with Sandbox(1):
-                pass
-        except SandboxError as error:
-            raise CannotJudge(f"--eval_pass_at_k {name}: {error}") from error
+        require_sandbox(f"--eval_pass_at_k {name}: ")
 
     def __call__(
         self, config: DecoderConfig, params: Params, tokenizer_dir: Path, folder: Path, check: Callable[[], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,7 @@ def report(results: Sequence[Result], path: Path) -> None:
         path,
         Report(
             title=f"{first['benchmark']}: {', '.join(labels)}",
-            summary=f"{first['num_tasks']} tasks; variant: "
-            + ", ".join(f"{kind} {value}" for kind, value in first["variant"].items()),
+            summary=f"{first['num_tasks']} tasks; variant: {_variant(first)}",
             headlines=_headlines(labels),
             charts=charts,
             tables={"Scores": _scores(labels), **_by_difficulty(labels), "Tasks": _tasks(labels)},
@@ -61,6 +60,10 @@ def report(results: Sequence[Result], path: Path) -> None:
             versions=first.get("versions", {}),
         ),
     )  # fmt: skip
+
+
+def _variant(content: Mapping[str, Any]) -> str:
+    return ", ".join(f"{kind} {value}" for kind, value in content["variant"].items())
 
 
 def _labels(results: Sequence[Result]) -> dict[str, Result]:
@@ -85,8 +88,8 @@ def _by_temperature(results: Sequence[Result]) -> dict[str, dict[float, dict[str
     for result in results:
         settings, metrics = result.content["settings"], result.content["metrics"]
         if "temperature" in (sampling := settings.get("sampling") or {}):
-            variant = ", ".join(f"{kind} {value}" for kind, value in result.content["variant"].items())
-            group = ", ".join(filter(None, (str(settings.get("model") or result.folder.name), variant)))
+            model = str(settings.get("model") or result.folder.name)
+            group = ", ".join(filter(None, (model, _variant(result.content))))
             found[group][float(sampling["temperature"])] = {k: v for k, v in metrics.items() if k.startswith("pass@")}
     return {group: curves for group, curves in found.items() if len(curves) > 1}
 

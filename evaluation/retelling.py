@@ -15,7 +15,7 @@ from evaluation.commands import Retell
 from evaluation.humaneval_benchmark import HumanEval
 from evaluation.results import RESULTS
 from evaluation.sandbox import Sandbox, SandboxError
-from evaluation.score import CannotJudge
+from evaluation.score import CannotJudge, require_sandbox
 from interface.files import open_atomically, write_json
 from interface.progress import Steps
 from interface.report import versions
@@ -32,11 +32,7 @@ def grade(command: Retell, output_dir: Path) -> dict[str, float]:
         raise NotDescribable(
             f"none of {len(left_out)} problems ends with a function that has a docstring and a body; wanted some"
         )
-    try:
-        with Sandbox(1):  # found out before anything is written that it should run
-            pass
-    except SandboxError as error:
-        raise CannotJudge(str(error)) from error
+    require_sandbox()
     describer = Jax(command.model, None, None, command.dtype)
     same = command.writer in (None, command.model)
     writer = describer if same else Jax(str(command.writer), None, None, command.dtype)

@@ -22,6 +22,15 @@ class CannotJudge(UserError):
     """The sandbox does not work here, or some programs could not be judged."""
 
 
+def require_sandbox(of: str = "") -> None:
+    """Try the sandbox before long work whose end would want it; `of` begins the error.  Raises: CannotJudge."""
+    try:
+        with Sandbox(1):
+            pass
+    except SandboxError as error:
+        raise CannotJudge(f"{of}{error}") from error
+
+
 def benchmark_of(command: Judging) -> Benchmark:
     """The benchmark that a command names.  Raises: UnknownVariant, and what reading the problems raises."""
     benchmark = named_benchmarks.load(command.benchmark, command.problems, command.cache_dir, **command.variant())

@@ -34,6 +34,14 @@ def required(help: str, group: str = "options") -> Any:
     return dataclasses.field(metadata={"help": help, "group": group})
 
 
+def want_at_least(least: int, command: Any, *names: str) -> None:
+    """Refuse flags of these names that are given and smaller.  Raises: UserError."""
+    for name in names:
+        value = getattr(command, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} is {value}; wanted at least {least}")
+
+
 def parse(command: type[T], argv: Sequence[str] | None = None, *, prog: str, description: str) -> T:
     """Build `command` from `argv`; a single .json or .yaml argument is read as a file of flags.
 

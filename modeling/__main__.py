@@ -17,7 +17,7 @@ from typing import Literal
 from interface.choices import Attention, Precision, Remat
 from interface.errors import UserError, run
 from interface.files import claim, prepare_output
-from interface.flags import choose, flag, required
+from interface.flags import choose, flag, required, want_at_least
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ class Describe:
     platform: Literal["cpu", "gpu", "tpu"] | None = flag(None, "describe for these devices; default: this machine's")
 
     def __post_init__(self) -> None:
-        for name in ("batch", "block_size", "gradient_accumulation_steps", "lora_rank"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; wanted at least 1")
+        want_at_least(1, self, "batch", "block_size", "gradient_accumulation_steps", "lora_rank")
 
 
 def print_description(command: Describe) -> None:
