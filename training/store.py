@@ -126,7 +126,7 @@ class Store:
             for path in checkpoints_in(output_dir):
                 if path.name not in there:
                     self._send(path)
-                else:
+                elif path.name == there[-1]:  # the one that a run goes on from, and makes up for
                     self._send_evaluation(path)
             if (output_dir / METRICS).is_file():
                 self._files.put_file(str(output_dir / METRICS), f"{self._root}/{METRICS}")
