@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,7 @@ class Apps(Benchmark):
             "comparison": self.variant["comparison"],
             "scale": scale,
         }
-        limits = replace(Limits(), seconds=TOTAL_SECONDS * scale + 2, memory_bytes=2 << 30)
+        limits = Limits(TOTAL_SECONDS * scale + 2, memory_bytes=2 << 30)
         return Job(key, "evaluation.apps:judge", payload, limits)
 
     def solutions(self, task_id: str) -> Sequence[str]:

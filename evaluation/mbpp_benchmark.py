@@ -9,7 +9,6 @@ Splits, which are often mixed up: `full`, all 974; `test`, ids 11 to 510, on whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from evaluation import humaneval, mbpp
@@ -68,7 +67,7 @@ class Mbpp(Benchmark):
         return MAX_NEW_TOKENS
 
     def job(self, key: Any, task_id: str, completion: str, *, mode: str = "hardened", scale: float = 1.0) -> Job:
-        limits = replace(Limits(), seconds=humaneval.SECONDS * scale)
+        limits = Limits(humaneval.SECONDS * scale)
         return mbpp.job(key, self.problems[task_id], completion, mode=mode, limits=limits)
 
     def solutions(self, task_id: str) -> Sequence[str]:

@@ -9,7 +9,6 @@ turn (a second `print`, a second `def`) would cut a whole program short.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from evaluation.apps_comparison import COMPARISONS
@@ -79,7 +78,7 @@ class Mtpb(Benchmark):
             "equivalence": self.variant["comparison"],
             "scale": scale,
         }
-        limits = replace(Limits(), seconds=(SECONDS + 2 * GRACE_SECONDS) * scale, memory_bytes=4 << 30)
+        limits = Limits((SECONDS + 2 * GRACE_SECONDS) * scale, memory_bytes=4 << 30)
         return Job(key, "evaluation.mtpb:judge", payload, limits)
 
     def fields(self, outcome: Outcome) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import SandboxUnavailable
-from .launch import CONTROL, STAGE
+from .launch import FIRST, STAGE
 
 INSIDE = Path(__file__).parent / "inside"
 NOBODY = 65534  # who they are to themselves
@@ -54,7 +54,7 @@ def python_command(namespaces: bool, inside: str, warm: Sequence[str]) -> list[s
     start = f"import sys; sys.path += {paths!r}; from inside import zygote; zygote.main(sys.argv[1:])"
     executable = os.path.realpath(sys.executable)
     words = [executable, "-S", "-s", "-P", "-B", "-X", "utf8", "-c", start]
-    return [*words, str(CONTROL), "yes" if namespaces else "no", os.uname().machine, *warm]
+    return [*words, str(FIRST), str(FIRST + 1), "yes" if namespaces else "no", os.uname().machine, *warm]
 
 
 def sys_path_of_packages() -> list[str]:

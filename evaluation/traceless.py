@@ -1,0 +1,48 @@
+"""Traceless tests: those of which it is plain that they change nothing that outlives them.
+
+Their judge's process then takes the next job too (Job.traceless). Standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from functools import lru_cache
+
+# Python's own names that tests may use: none opens, imports, executes or reaches into anything.
+NAMES = {
+    "abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict", "divmod", "enumerate",
+    "filter", "float", "frozenset", "hash", "hex", "int", "isinstance", "issubclass", "iter", "len", "list", "map",
+    "max", "min", "next", "oct", "ord", "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted",
+    "str", "sum", "tuple", "type", "zip",
+} | {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}  # fmt: skip
+PLAIN = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range)
+METHODS = {name for kind in PLAIN for name in dir(kind) if not name.startswith("_")}
+REFUSED = (
+    ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal, ast.ClassDef, ast.AsyncFunctionDef, ast.Await, ast.With,
+    ast.AsyncWith, ast.AsyncFor, ast.Yield, ast.YieldFrom, ast.Match, ast.Delete,
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)  # samples of one problem share its tests
+def leaves_no_trace(tests: str, given: frozenset[str] = frozenset()) -> bool:
+    """Whether some tests only compute with values and with calls of what they define, of NAMES and of METHODS.
+
+    `given` are names that the judge puts there. Anything else, a module or an attribute that is set say, may leave
+    something behind: False, which costs such tests a process of their own and no more.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(tests)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    if any(isinstance(node, REFUSED) for node in nodes):
+        return False
+    own = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    own |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    own |= {node.arg for node in nodes if isinstance(node, ast.arg)} | given
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and not (isinstance(node.ctx, ast.Load) and node.attr in METHODS):
+            return False
+        if isinstance(node, ast.Name) and (node.id not in own and node.id not in NAMES):
+            return False
+    return not any(name.startswith("__") for name in own)
