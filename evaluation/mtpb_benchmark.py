@@ -79,7 +79,7 @@ class Mtpb(Benchmark):
             "scale": scale,
         }
         limits = Limits((SECONDS + 2 * GRACE_SECONDS) * scale, memory_bytes=4 << 30)
-        return Job(key, "evaluation.mtpb:judge", payload, limits)
+        return Job(key, "evaluation.mtpb:judge", payload, limits, traceless=True)
 
     def fields(self, outcome: Outcome) -> dict[str, Any]:
         detail = outcome.detail if isinstance(outcome.detail, dict) else {"result": str(outcome.detail)}

@@ -10,12 +10,15 @@ import builtins
 from functools import lru_cache
 
 # Python's own names that tests may use: none opens, imports, executes or reaches into anything.
-NAMES = {
+EXCEPTIONS = {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+}
+NAMES = EXCEPTIONS | {
     "abs", "all", "any", "ascii", "bin", "bool", "bytes", "callable", "chr", "complex", "dict", "divmod", "enumerate",
     "filter", "float", "frozenset", "hash", "hex", "int", "isinstance", "issubclass", "iter", "len", "list", "map",
     "max", "min", "next", "oct", "ord", "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted",
     "str", "sum", "tuple", "type", "zip",
-} | {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}  # fmt: skip
+}  # fmt: skip
 PLAIN = (int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range)
 METHODS = {name for kind in PLAIN for name in dir(kind) if not name.startswith("_")}
 REFUSED = (

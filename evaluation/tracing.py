@@ -25,7 +25,7 @@ def job(
     """Call `name` of `source` with the groups of inputs, until one ends with `enough` values, `distinct` different."""
     payload = {"source": source, "name": name, "groups": groups, "seconds": seconds, "enough": enough,
                "distinct": distinct, "seed": seed}  # fmt: skip
-    return Job(key, f"{__name__}:judge", payload, Limits(CALLS_A_JOB * seconds))
+    return Job(key, f"{__name__}:judge", payload, Limits(CALLS_A_JOB * seconds), traceless=True)
 
 
 def judge(session: Session, payload: dict[str, Any]) -> tuple[str, dict[str, Any]]:

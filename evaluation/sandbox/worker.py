@@ -22,7 +22,8 @@ from .launch import launch
 
 START_SECONDS = 60.0  # a zygote that imports pandas and scikit-learn on a busy machine
 END_SECONDS = 10.0  # the kernel takes a process and its namespaces away
-LOOK_SECONDS = 0.1  # how often a start that is late is looked for
+LATE_SECONDS = 5.0  # beyond a job's limit, after which a judge that has not begun counts as dead
+LOOK_SECONDS = 0.1  # how often it is then looked for
 MAX_SHARED = 500  # jobs of one judge's process: what hostile answers leave of its memory in pieces is given back
 
 
@@ -159,13 +160,13 @@ class Trial:
         with control:
             control.settimeout(END_SECONDS)
             write_frame(control, payload)
-            status, detail, cpu_seconds = self.await_verdict(control, seconds)
+            status, detail, shared, cpu_seconds = self.await_verdict(control, seconds)
         self.zygote.end(*self.guard)  # both go at the same time
-        if goes := status == "timed out" or not self.traceless or self.trusted.starts_taken >= MAX_SHARED:
+        if not shared:
             self.trusted.end(self.name.partition(":")[0])
         killed, used = self.zygote.wait()
         seconds = time.monotonic() - (self.trusted.started() or 0.0)
-        if goes:
+        if not shared:
             self.trusted.wait()
         cpu_seconds += used
         if status == "gone":  # ended by itself, or killed by the kernel at its limit of CPU time, which counts by ticks
@@ -179,14 +180,18 @@ class Trial:
         self.zygote.start(self.start_of_program, (theirs,))
         return channel
 
-    def await_verdict(self, control: socket.socket, seconds: float) -> tuple[str, Any, float]:
-        """Serve the judge's wishes for programs until its verdict, or until the time from its start is over."""
+    def await_verdict(self, control: socket.socket, seconds: float) -> tuple[str, Any, bool, float]:
+        """Serve the judge's wishes for programs until its verdict, or until the time from its start is over.
+
+        Gives the verdict's status and detail, whether its judge may take another job, and CPU seconds of programs that
+        are gone.
+        """
         cpu_seconds = 0.0
         poll = select.poll()
         poll.register(control, select.POLLIN)
         poll.register(self.host, select.POLLIN)
         deadline = time.monotonic() + seconds
-        last = deadline + START_SECONDS
+        last = deadline + LATE_SECONDS
         while True:
             ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
             if self.host.fileno() in ready:  # the pool is gone, or does not keep to one job at a time
@@ -194,7 +199,7 @@ class Trial:
             if not ready:
                 started, now = self.trusted.started(), time.monotonic()
                 if started is not None and started + seconds <= now:
-                    return "timed out", "timed out", cpu_seconds
+                    return "timed out", "timed out", False, cpu_seconds
                 if now > last:
                     raise Fault("a judge's process did not come up")
                 deadline = now + LOOK_SECONDS if started is None else started + seconds
@@ -204,9 +209,10 @@ class Trial:
                 raise Fault("the judge's process ended without a verdict")
             kind, *fields = decode_trusted(message)
             if kind == "verdict":
-                status, detail, guarded = fields
+                status, detail, guarded, large = fields
                 self.guard = ("inside.guard",) if guarded else ()
-                return status, detail, cpu_seconds
+                shared = self.traceless and not large and self.trusted.starts_taken < MAX_SHARED
+                return status, detail, shared, cpu_seconds
             if kind != "restart":
                 raise Fault(fields[0])
             self.zygote.end()

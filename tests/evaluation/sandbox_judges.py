@@ -95,6 +95,21 @@ def kill_worker_once(session: Session, marker: str) -> tuple[str, object]:
     return "passed", "second time"
 
 
+CALLS = 0
+
+
+def count(session: Session, payload: str | None) -> tuple[str, object]:
+    """How many jobs this process has had."""
+    global CALLS
+    CALLS += 1
+    session.load("")
+    if payload == "hang":
+        time.sleep(60)
+    if payload == "grow":
+        bytearray(b"x" * (200 << 20))
+    return "passed", CALLS
+
+
 def hang(session: Session, payload: object) -> tuple[str, object]:
     while True:
         time.sleep(60)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import signal
@@ -26,7 +25,7 @@ from evaluation.sandbox import (
     SandboxUnavailable,
     Session,
     bubblewrap,
-    worker,
+    judges,
 )
 from evaluation.sandbox.bubblewrap import find_bubblewrap, unavailable
 from tests.conftest import ROOT
@@ -160,6 +159,34 @@ def test_a_killed_worker_is_replaced_and_its_job_done_again(sandbox, tmp_path):
     assert len(set(before) & {worker.process.pid for worker in sandbox._workers}) == sandbox.num_workers - 1
 
 
+def test_a_process_that_dies_before_its_start_costs_no_verdict():
+    """The judge and the program that wait for a job, killed by whoever looks for memory."""
+    with Sandbox(1) as sandbox:
+        (forked,) = (process.pid for process in (worker.process for worker in sandbox._workers))
+        for number in {each.number for each in tree([forked])} - parents(forked):
+            os.kill(number, signal.SIGKILL)
+        assert ask(sandbox, "echo", 5, limits=Limits(0.3)) == [5]
+
+
+def parents(root: int) -> set[int]:
+    return {root, *(each.parent for each in tree([root]))}
+
+
+def test_a_judge_whose_jobs_leave_no_trace_takes_the_next_and_no_other_does():
+    """A judge that counts its calls leaves a trace, so the numbers tell how long each process lived."""
+    limits = Limits(1.0)
+    jobs = [
+        Job(number, f"{JUDGES}:count", payload, PATIENT if payload != "hang" else limits, traceless)
+        for number, (payload, traceless) in enumerate(
+            [(None, True), (None, True), (None, False), (None, False), (None, True), ("hang", True), (None, True),
+             ("grow", True), (None, True)]
+        )
+    ]  # fmt: skip
+    with Sandbox(1) as sandbox:
+        outcomes = list(sandbox.judge(jobs))
+    assert [outcome.detail for outcome in outcomes] == [1, 2, 3, 1, 1, "timed out", 1, 2, 1]
+
+
 def test_a_failure_of_ours_is_no_verdict_and_ends_the_run_after_all_else_is_judged(sandbox):
     jobs = [Job(n, f"{JUDGES}:{'broken' if n == 1 else 'echo'}", n, PATIENT) for n in range(5)]
     judged = []
@@ -182,10 +209,10 @@ with Sandbox(2) as sandbox:
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         deadline = time.monotonic() + 20
-        while sum(each.comm != "bwrap" for each in tree([process.pid])) < 9 and time.monotonic() < deadline:
-            time.sleep(0.02)  # itself and, for each worker, the worker, its zygote, a judge and a program
+        while sum(each.comm != "bwrap" for each in tree([process.pid])) < 11 and time.monotonic() < deadline:
+            time.sleep(0.02)  # itself and, for each worker, the worker, its two forkers, a judge and a program
         family = [each.number for each in tree([process.pid])]
-        assert len(family) >= 9
+        assert len(family) >= 11
         if how == "killed":
             process.send_signal(signal.SIGKILL)
         process.wait(60)
@@ -274,7 +301,8 @@ def test_a_program_that_does_not_come_up_is_no_verdict_though_the_judge_catches_
     payload = {
         "prompt": "def f():\n", "completion": "    pass\n", "test": "def check(f):\n    pass\n", "entry_point": "f",
         "program": "x = 1", "setup": "", "tests": [["", ""]] if name == "apps" else "assert x == 1", "name": None,
-        "uses_prompt": False, "solution": "x = 1", "comparison": "strict", "equivalence": "strict", "expected": 1, "scale": 1.0,
+        "solution": "x = 1", "comparison": "strict", "equivalence": "strict", "expected": 1, "scale": 1.0,
+        "uses_prompt": False,
     }  # fmt: skip
 
     def dead():
