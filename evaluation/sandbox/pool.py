@@ -22,12 +22,13 @@ from .inside.frames import read_frame, write_frame
 from .jobs import Job, Outcome
 
 ROOT = Path(__file__).parent.parent.parent  # judges are imported from here
+# without what modules want done after forks (see inside/forker.py)
 _START = """import os, sys
-register, os.register_at_fork = os.register_at_fork, lambda **_: None
+os.register_at_fork = lambda **_: None
 sys.path.insert(0, sys.argv[1])
 import socket
 from evaluation.sandbox import worker
-worker.main(socket.socket(fileno=int(sys.argv[2])), register)"""
+worker.main(socket.socket(fileno=int(sys.argv[2])))"""
 ATTEMPTS = 3  # at a job that meets an infrastructure failure
 MAX_FAILURES = 10  # jobs that failed so, after which the rest is not tried
 GRACE_SECONDS = 20.0  # beyond its limit, after which a worker counts as dead

@@ -11,7 +11,8 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from . import judges
@@ -22,7 +23,7 @@ from .launch import launch
 
 START_SECONDS = 60.0  # a zygote that imports pandas and scikit-learn on a busy machine
 END_SECONDS = 10.0  # the kernel takes a process and its namespaces away
-LATE_SECONDS = 5.0  # beyond a job's limit, after which a judge that has not begun counts as dead
+LATE_SECONDS = 5.0  # after which a process that has not taken its start counts as dead
 LOOK_SECONDS = 0.1  # how often it is then looked for
 MAX_SHARED = 500  # jobs of one judge's process: what hostile answers leave of its memory in pieces is given back
 
@@ -61,17 +62,21 @@ class Forker:
         for descriptor in descriptors:
             descriptor.close()
 
-    def started(self) -> float | None:
-        """When the child took its start, by time.monotonic(); None: it has not."""
-        if self.started_at is None:
-            try:
-                self.started_at = float(self.starts.recv(64, socket.MSG_DONTWAIT) or "nan")
-            except BlockingIOError:
-                return None
+    def started(self, patience: float = 0.0) -> float | None:
+        """When the child took its start, by time.monotonic(); None: it has not, for so many seconds."""
+        if self.started_at is None and select.select([self.starts], [], [], patience)[0]:
+            said = self.starts.recv(64)
+            if not said:
+                raise Fault("a process that makes processes is gone")
+            self.started_at = float(said)
         return self.started_at
 
     def end(self, *modules: str) -> None:
-        """Have the child killed, and modules imported before the next is made. To be followed by `wait`."""
+        """Have the child killed, and modules imported before the next is made. To be followed by `wait`.
+
+        A child that is still on its way to its start is waited for: the next one would find it.
+        """
+        self.started(LATE_SECONDS)
         new = [name for name in modules if name not in self.warmed]
         self.warmed.update(new)
         self.starts_taken = 0
@@ -83,21 +88,23 @@ class Forker:
         if not answer:
             raise Fault("a process that makes processes is gone")
         status, cpu_seconds, fault = answer.decode().split(" ", 2)
-        if fault or self.started() is None:
+        if fault or self.started_at is None:
             raise Fault(f"a process could not be started: {fault or 'it did not come up'}")
         return os.waitstatus_to_exitcode(int(status)) == -signal.SIGKILL, float(cpu_seconds)
 
 
-def main(host: socket.socket, register: Callable[..., None]) -> None:
-    """Answer the pool's jobs until it is gone. `register` is os.register_at_fork, put back when all is imported."""
+def main(host: socket.socket) -> None:
+    """Answer the pool's jobs until it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's affair
     try:
         words, environment, binds = decode(read_frame(host))
-        trusted, zygote = start_judges(host, register), start_zygote(words, environment, binds)
+        trusted, zygote = start_judges(host), start_zygote(words, environment, binds)
+    except Fault as error:
+        write_frame(host, encode(("fault", str(error))))
+        return
     except (NoZygote, OSError) as error:
         write_frame(host, encode(("no zygote", str(error))))
         return
-    os.register_at_fork = register
     write_frame(host, encode(("ready", "")))
     while request := read_frame(host):
         name, seconds, limits, output_bytes, traceless = decode(request)
@@ -111,7 +118,7 @@ def main(host: socket.socket, register: Callable[..., None]) -> None:
         write_frame(host, encode(("outcome", *outcome), None, judges.MAX_RESULT))
 
 
-def start_judges(host: socket.socket, register: Callable[..., None]) -> Forker:
+def start_judges(host: socket.socket) -> Forker:
     made = Forker()
     if os.fork() == 0:
         try:
@@ -119,10 +126,12 @@ def start_judges(host: socket.socket, register: Callable[..., None]) -> Forker:
             made.starts.close()
             made.orders.close()
             judges.main(made.their_starts, made.their_orders)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
     if not made.wait_ready():
-        raise OSError("the process that makes judges did not start")
+        raise Fault("the process that makes judges did not start")
     return made
 
 

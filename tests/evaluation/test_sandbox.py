@@ -168,6 +168,15 @@ def test_a_process_that_dies_before_its_start_costs_no_verdict():
         assert ask(sandbox, "echo", 5, limits=Limits(0.3)) == [5]
 
 
+def test_a_judge_that_asks_its_program_nothing_costs_no_worker():
+    """Its verdict may come before the program's process has even taken its start."""
+    with Sandbox(1) as sandbox:
+        before = sandbox._workers[0].process.pid
+        jobs = (Job(number, f"{JUDGES}:answer_at_once", None, PATIENT, number % 2 == 0) for number in range(40))
+        assert all(outcome.passed for outcome in sandbox.judge(jobs))
+        assert sandbox._workers[0].process.pid == before
+
+
 def parents(root: int) -> set[int]:
     return {root, *(each.parent for each in tree([root]))}
 

@@ -40,6 +40,8 @@ def test_computing_with_values_leaves_no_trace():
         "(x for x in []).gi_frame.f_builtins.clear()", "().__class__", "def f():\n    global print\n    print = 1",
         "len.x = 1", "def f(): pass\nf.calls = 0", "class A: pass", "input()", "breakpoint()", "exit()",
         "__debug = 1", "def __f(): pass", "del print", "not python", "x = '\0'", "(" * 500, "async def f(): pass",
+        "print(1)", "def g(exec): pass\nexec('import os')", "def g(c, setattr=None): pass\nsetattr(int, 'x', 1)",
+        "f = lambda input: input\ninput()", "x = " + "-" * 200_000 + "1", "x" + ".a" * 100_000,
     ],
 )  # fmt: skip
 def test_what_may_reach_further_is_refused(text):
@@ -71,7 +73,7 @@ def test_tests_so_found_change_no_module_and_draw_nothing(benchmark):
     found = 0
     for problem in rows:
         entry_point = problem["entry_point"]
-        if humaneval.may_use(problem["test"], problem["prompt"]) or not leaves_no_trace(
+        if humaneval.may_use(problem["test"], problem["prompt"], entry_point) or not leaves_no_trace(
             problem["test"], frozenset({entry_point})
         ):
             continue
@@ -83,7 +85,7 @@ def test_tests_so_found_change_no_module_and_draw_nothing(benchmark):
         exec(compile(problem["test"], "<string>", "exec"), names)
         names["check"](names[entry_point])
         assert changed(before, modules()) == set() and state == random.getstate()
-    assert found > 0.8 * len(rows)
+    assert found > 0.95 * len(rows)
 
 
 def test_the_check_above_sees_a_change():
@@ -95,10 +97,27 @@ def test_the_check_above_sees_a_change():
     del sys.modules["random"].trace  # type: ignore[attr-defined]
 
 
-def test_names_of_the_prompt_are_had_where_tests_may_use_them():
-    helper = "def helper(x):\n    return x + 1\n\ndef f(x):\n"
-    assert humaneval.may_use("def check(f):\n    assert f(1) == helper(1)", helper)
-    assert humaneval.may_use("def check(f):\n    assert f(1) == eval('help' + 'er(1)')", helper)
-    assert humaneval.may_use("def check(f):\n    assert f(1) == sqrt(4)", "from math import *\n\ndef f(x):\n")
-    assert not humaneval.may_use("def test(f):\n    assert f(1) == 2", helper)
-    assert mbpp.is_traceless("\nassert f(1) == 2") and not mbpp.is_traceless("import math\nassert f(1) == math.pi")
+@pytest.mark.parametrize(
+    ("use", "prompt"),
+    [
+        ("helper(1)", "def helper(x):\n    return x + 1\n\ndef f(x):\n"),
+        ("eval('help' + 'er(1)')", "def helper(x):\n    return x + 1\n\ndef f(x):\n"),
+        ("sqrt(4)", "from math import  *\n\ndef f(x):\n"),
+        ("math.sqrt(4)", "import math\n\ndef f(x):\n"),
+        ("abs(1)", "abs = max\n\ndef f(x):\n"),
+    ],
+)
+def test_names_of_the_prompt_are_had_where_tests_may_use_them(use, prompt):
+    assert humaneval.may_use(f"def check(f):\n    assert f(1) == {use}", prompt, "f")
+    assert "*" in prompt or not humaneval.may_use("def check(f):\n    assert f(1) == min(2, 3)", prompt, "f")
+
+
+def test_text_that_is_no_program_is_left_to_the_judge():
+    nested = "x = " + "-" * 200_000 + "1"
+    assert humaneval.may_use(nested, "def f(x):\n", "f") and not mbpp.is_traceless(nested)
+    assert not mbpp.is_traceless("x" + ".a" * 100_000)
+
+
+def test_a_program_s_name_that_may_stand_for_a_module_is_no_plain_one():
+    assert mbpp.is_traceless("\nassert f(1) == 2")
+    assert not mbpp.is_traceless("assert f(1) == math.pi") and not mbpp.is_traceless("assert os.remove('x') == f(1)")

@@ -57,8 +57,7 @@ def begin(starts: socket.socket, namespaces: bool, instructions: bytes | None) -
     nothing = os.open("/dev/null", os.O_RDWR)  # a description of its own: its flags are no one else's to set or see
     for standard in range(3):
         os.dup2(nothing, standard)
-    channel = os.dup(channel) if channel == CHANNEL else channel
-    os.dup2(channel, CHANNEL)
+    os.dup2(channel, CHANNEL)  # which `starts` had when the channel came, so it is not the channel itself
     os.closerange(CHANNEL + 1, FEW)
     if not namespaces:
         os.setsid()
