@@ -103,6 +103,7 @@ def test_a_job_goes_on_with_the_step_it_was_in_and_a_finished_one_moves_aside(jo
     assert (tmp_path / "main.previous-1" / "report.html").is_file()
 
 
+@pytest.mark.long
 def test_finetune_is_the_same_job_on_ones_own_code(job, source_tree, tmp_path):
     """Paths are the caller's; flags are passed through; the model is the one that is named."""
     (tmp_path / "my code").mkdir()

@@ -92,14 +92,15 @@ def test_gradients_follow_from_those_of_the_merged_matrix(tiny, tokens, how):
     config, base, adapters = tiny
     ids = jnp.asarray(tokens)
 
+    @jax.jit
     def loss(params):
         return token_losses(config, params, ids[:, :-1], ids[:, 1:], how=how).sum()
 
     whole = attach(base, adapters, LORA)
     plain = merged(whole)
     assert float(loss(whole)) == pytest.approx(float(loss(plain)), rel=1e-5)
-    own = jax.grad(lambda own: loss(attach(base, own, LORA)))(adapters)
-    of_matrices = jax.grad(loss)(plain)
+    own = jax.jit(jax.grad(lambda own: loss(attach(base, own, LORA))))(adapters)
+    of_matrices = jax.jit(jax.grad(loss))(plain)
     for name, adapter in adapters["blocks"].items():
         dw, down, up = of_matrices["blocks"][name], adapter["down"], adapter["up"]
         wanted_up = LORA.scale * jnp.einsum("LOI,LRI->LOR", dw, down)
