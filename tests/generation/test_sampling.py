@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from generation.sampling import BLOCK, choose, draw, most_probable
 from tests.generation.test_generation import lists_of
 
-
 MOST_PROBABLE = jax.jit(most_probable, static_argnums=1)
 
 
