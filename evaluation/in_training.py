@@ -48,10 +48,7 @@ class PassAtK:
         samples = sample(
             self._benchmark, backend, self._sampling, folder,
             task_ids=self._benchmark.task_ids, num_samples=self._num_samples,
-            max_new_tokens=min(
-                config.max_position_embeddings // 2, max(map(self._benchmark.max_new_tokens, self._benchmark.task_ids))
-            ),
-            settings={"num_samples": self._num_samples}, on_sample=lambda count: check(),
+            max_new_tokens=None, settings={"num_samples": self._num_samples}, on_sample=lambda count: check(),
         )  # fmt: skip
         about = {"num_samples": self._num_samples, "sampling": {"temperature": self._sampling.temperature}}
         content = score_samples(self._how, self._benchmark, samples, folder, partial=False, about=about, check=check)
@@ -73,6 +70,7 @@ class _Live(Backend):
     def __init__(self, config: DecoderConfig, params: Params, tokenizer_dir: Path, dtype: Precision) -> None:
         devices = list(next(iter(_leaves(params))).devices())
         self._sampler = Sampler(config, params, Tokenizer.load(tokenizer_dir), dtype=dtype, devices=devices)
+        self.positions = config.max_position_embeddings
         self.at_once = 2 * self._sampler.rows(Settings())
 
     def complete(self, asked: Sequence[Asked], max_new_tokens: int, sampling: Sampling) -> list[list[Answer]]:

@@ -9,6 +9,8 @@ import pytest
 
 import modeling
 from evaluation.in_training import PassAtK
+from evaluation.sampling import SAMPLES
+from tests.conftest import succeed
 from training.code_scores import FOLDER, CodeScores
 from training.metrics import MetricLog, read_metrics
 from training.trackers import Trackers
@@ -77,7 +79,8 @@ def folders(tmp_path):
     (tmp_path / "asked").mkdir()
 
 
-def test_a_real_benchmark_scores_the_params_of_a_run(model_dir, tmp_path):
+def test_a_real_benchmark_scores_the_params_of_a_run_by_the_samples_that_the_command_draws(model_dir, tmp_path):
+    """So that a number of the loop and one of `python -m evaluation run` may stand in one table."""
     model = modeling.load(model_dir)
     judge = PassAtK("clippy", None, 1, "float32")
     calls = []
@@ -85,3 +88,11 @@ def test_a_real_benchmark_scores_the_params_of_a_run(model_dir, tmp_path):
     assert metrics == {"pass@1": 0.0, "oracle": 0.0} and calls
     found = json.loads((tmp_path / FOLDER / "step-7" / "results.json").read_text())
     assert found["num_tasks"] == 28 and found["settings"]["sampling"] == {"temperature": 0.2}
+
+    succeed(
+        "-m", "evaluation", "run", "--benchmark", "clippy", "--model", model_dir, "--dtype", "float32",
+        "--output_dir", tmp_path / "command",
+    )  # fmt: skip
+    folders = (tmp_path / FOLDER / "step-7", tmp_path / "command")
+    drawn = [sorted((folder / SAMPLES).read_text().splitlines()) for folder in folders]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 28
