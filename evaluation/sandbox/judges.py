@@ -6,20 +6,18 @@ writes are a third of a verdict's cost.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import os
 import random
 import resource
-import signal
 import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from .errors import CandidateError, CandidateGone, CandidateTimeout
-from .inside import forker
+from .inside import forker, isolation
 from .inside.codec import TRUSTED_BYTES, decode, encode
 from .inside.frames import read_frame, write_frame
 from .session import Session
@@ -29,12 +27,10 @@ LARGE_KIB = 128 << 10  # of resident memory; a fresh judge has 10 MB
 MAX_RESULT = 64 << 20
 WARM = ("random", "math", "typing", "re", "copy", "string")  # what tests import
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 
 def main(starts: socket.socket, orders: socket.socket) -> None:
     """Fork judges until there are no orders any more. A start names a judge, with its control and its channel."""
-    die_with_parent()
+    isolation.die_with_parent()
     forker.warm(WARM)
     rehearse()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -47,7 +43,6 @@ def begin(starts: socket.socket) -> None:
 
     It is ended from outside: after its first job, or, where its jobs leave no trace in it, after many.
     """
-    die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     gc.enable()
     while True:
@@ -97,10 +92,6 @@ def resolve(name: str) -> Callable[[Session, Any], tuple[str, Any]]:
     module, _, function = name.partition(":")
     found: Callable[[Session, Any], tuple[str, Any]] = getattr(importlib.import_module(module), function)
     return found
-
-
-def die_with_parent() -> None:
-    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def rehearse() -> None:

@@ -108,14 +108,8 @@ def test_the_run_describes_itself_with_the_line_that_made_it(whole, flags):
 def test_metrics_hold_each_interval_and_evaluation_once(whole):
     rows = read_metrics(whole[0])
     assert [row["step"] for row in rows if row["kind"] == "train"] == [4, 8, 12, 16, 20]
-    assert [row["step"] for row in rows if row["kind"] == "eval"] == [
-        5,
-        8,
-        10,
-        15,
-        16,
-        20,
-    ]  # at saves and at eval_steps
+    # at saves and at eval_steps
+    assert [row["step"] for row in rows if row["kind"] == "eval"] == [5, 8, 10, 15, 16, 20]
     train = [row for row in rows if row["kind"] == "train"]
     assert all(row["eval_tokens"] == 23 * 32 for row in rows if row["kind"] == "eval")  # S5: samples, not batches
     assert train[-1]["tokens"] == 20 * 6 * 32 and train[-1]["skipped"] == 0

@@ -15,6 +15,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+from . import isolation
+
 END = "end"  # the order's first word; modules to import before the next fork follow
 
 
@@ -36,6 +38,7 @@ def serve(orders: socket.socket, fork: Callable[[], int], begin: Callable[[], No
             process, fault = -1, str(error)
         if process == 0:
             try:
+                isolation.die_with_parent()
                 orders.close()
                 begin()
             finally:

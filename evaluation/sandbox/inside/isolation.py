@@ -77,7 +77,6 @@ def confine(limits: tuple[int, ...], namespaces: bool, instructions: bytes | Non
     With namespaces it gets mounts and System V IPC of its own and an empty /tmp in memory, where it stands afterwards.
     """
     cpu_seconds, memory_bytes, file_bytes, num_threads = limits
-    die_with_parent()
     if namespaces:
         unshare(NEW_MOUNTS | NEW_IPC)
         options = f"size={file_bytes},nr_inodes=1024,mode=1777".encode()
