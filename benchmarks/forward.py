@@ -1,13 +1,22 @@
 """Loss and gradients of a GPT-Neo-125M shape against torch + transformers in eager bfloat16 autocast.
 
 python benchmarks/forward.py [--rows 2 --length 512 --rounds 7]
+
+Each peer has a process of its own and takes its turn: both as they come, and both under the allocator's settings that
+run.sh gives ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 
-from peers import GPT_NEO_125M, alternate, keep_scratch_memory
+from peers import GPT_NEO_125M, PeerProcess, peak_host_bytes, serve
+
+PEERS = {
+    "ours": "ours, as run.sh runs it", "eager-plain": "torch eager, as it comes",
+    "eager": "torch eager, run.sh's malloc", "ours-plain": "ours, glibc's own malloc",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -15,12 +24,30 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    keep_scratch_memory()
+    if options.peer:
+        (ours if options.peer.startswith("ours") else theirs)(options)
+        return
+    peers = {name: PeerProcess(name, []) for name in PEERS}
+    rounds = [{name: peer.step()["seconds"] for name, peer in peers.items()} for _ in range(options.rounds)]
+    for peer in peers.values():
+        peer.close()
+
+    def ratio(mine: str, theirs: str) -> float:
+        return statistics.median(times[theirs] / times[mine] for times in rounds)
+
+    count = options.rows * options.length
+    print(f"forward and backward, GPT-Neo 125M, {options.rows} x {options.length}, bfloat16: tokens/s, ours over it")
+    for name, label in PEERS.items():
+        pace = count / statistics.median(times[name] for times in rounds)
+        print(f"  {label:28} {pace:9,.0f}  {ratio('ours', name):.2f}")
+    print(f"  both as they come: {ratio('ours-plain', 'eager-plain'):.2f}")
+
+
+def ours(options: argparse.Namespace) -> None:
     import jax
     import numpy as np
-    import torch
-    import transformers
 
     from modeling.decoder import config_from_hf, init_params, token_losses
     from modeling.execution import choose
@@ -38,25 +65,27 @@ def main() -> None:
 
         return jax.value_and_grad(loss)(params)
 
+    serve(lambda: float(jax.block_until_ready(loss_and_gradients(params))[0]), peak_host_bytes)
+
+
+def theirs(options: argparse.Namespace) -> None:
+    import numpy as np
+    import torch
+    import transformers
+
+    tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1))
     model = transformers.GPTNeoForCausalLM(transformers.GPTNeoConfig(**GPT_NEO_125M)).train()
-    theirs_inputs, theirs_targets = torch.tensor(tokens[:, :-1]), torch.tensor(tokens[:, 1:])
+    inputs, targets = torch.tensor(tokens[:, :-1]), torch.tensor(tokens[:, 1:])
 
-    def ours() -> None:
-        jax.block_until_ready(loss_and_gradients(params))
-
-    def theirs() -> None:
+    def step() -> float:
         model.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(theirs_inputs).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), theirs_targets.flatten())
+            logits = model(inputs).logits
+        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         loss.backward()
+        return loss.item()
 
-    mine, peer, ratio = alternate(ours, theirs, options.rounds)
-    count = options.rows * options.length
-    print(
-        f"forward and backward, GPT-Neo 125M, {options.rows} x {options.length}, bfloat16: "
-        f"{count / mine:.0f} tokens/s; torch eager autocast {count / peer:.0f}; ratio {ratio:.2f}"
-    )
+    serve(step, peak_host_bytes)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 python benchmarks/train_step.py [--model 125M --rows 2 --length 512 --rounds 7]
 
 All: float32 masters, bfloat16 operands, gradients clipped to norm 1, AdamW (torch's fused one). Each peer has a
-process of its own and takes its turn; memory is the process's on a CPU and the device's on a GPU. On a GPU the default
-is 125M at 8 x 2048 and then 1.3B, torch with SDPA, and MFU counts 6N plus the attended pairs.
+process of its own and takes its turn: torch eager as it comes, and like the others under the allocator's settings that
+run.sh gives ours on a CPU. Memory is the process's on a CPU and the device's on a GPU. On a GPU the default is 125M at
+8 x 2048 and then 1.3B, torch with SDPA, and MFU counts 6N plus the attended pairs.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import argparse
 import statistics
 from collections.abc import Callable
 
-from peers import GPT_NEO_1_3B, GPT_NEO_125M, PeerProcess, keep_scratch_memory, peak_host_bytes, serve
+from peers import GPT_NEO_1_3B, GPT_NEO_125M, PeerProcess, peak_host_bytes, serve
 
 MODELS = {"125M": GPT_NEO_125M, "1.3B": GPT_NEO_1_3B}
-PEERS = {"ours": "ours", "eager": "torch eager", "compiled": "torch.compile"}
+PEERS = {
+    "ours": "ours", "eager-plain": "torch eager, as it comes", "eager": "torch eager", "compiled": "torch.compile",
+    "ours-plain": "ours, glibc's own malloc",
+}  # fmt: skip
 
 
 def main() -> None:
@@ -25,13 +29,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--length", type=int)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--peers", default="ours,eager,compiled")
+    parser.add_argument("--peers", help="of " + ", ".join(PEERS))
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--device", choices=("cpu", "cuda"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    keep_scratch_memory()
     if options.peer:
-        {"ours": ours, "eager": theirs, "compiled": theirs}[options.peer](options)
+        (ours if options.peer.startswith("ours") else theirs)(options)
         return
     import torch
 
@@ -43,9 +46,10 @@ def main() -> None:
 
 
 def measure(model: str, rows: int, length: int, device: str, options: argparse.Namespace) -> None:
+    names = options.peers or ("ours,eager-plain,eager,compiled" if device == "cpu" else "ours,eager,compiled")
     words = ["--model", model, "--rows", str(rows), "--length", str(length), "--device", device]
     # several processes share a GPU: ours must not take all of it
-    peers = [PeerProcess(name, words, XLA_PYTHON_CLIENT_PREALLOCATE="false") for name in options.peers.split(",")]
+    peers = [PeerProcess(name, words, XLA_PYTHON_CLIENT_PREALLOCATE="false") for name in names.split(",")]
     rounds = [[peer.step() for peer in peers] for _ in range(options.rounds)]
     for peer in peers:
         peer.close()
@@ -59,7 +63,7 @@ def measure(model: str, rows: int, length: int, device: str, options: argparse.N
         peak = peers[0].about.get("peak")
         share = f", MFU {flops(model, length) * pace / peak:.1%}" if peak else ""
         print(
-            f"  {PEERS[peer.name]:14} {pace:9,.0f} (best {best:,.0f}) {steps[-1]['gigabytes']:6.2f} GB  {ratio:.2f}"
+            f"  {PEERS[peer.name]:24} {pace:9,.0f} (best {best:,.0f}) {steps[-1]['gigabytes']:6.2f} GB  {ratio:.2f}"
             f"{share}  first two steps {peer.about['ready']:.0f} s, last loss {steps[-1]['loss']:.3f}",
             flush=True,
         )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import jax
 from flax import nnx
 
+from modeling.activation import gelu
 from modeling.attention import self_attention
 from modeling.config import DecoderConfig, UnsupportedConfig, want_size
 from modeling.dot import dot
@@ -100,7 +101,7 @@ class Block(Leaves):
             num_heads=config.num_heads, scale=config.head_size**-0.5, window=window, site=weights_site,
         )  # fmt: skip
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
-        active_BTF = jax.nn.gelu(up_BTF, approximate=True)
+        active_BTF = gelu(up_BTF)
         attended_BTD = dot("BTE,DE->BTD", mixed_BTE, self.out[...], dtype)
         down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
         attended_BTD = drop(attended_BTD, this.dropout, "residual", attention_site)

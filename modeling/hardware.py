@@ -64,20 +64,20 @@ class Choice(NamedTuple):
 
 CHOICES: dict[Machine, tuple[Choice, ...]] = {
     Machine("RTX 3090 or 4090", "RTX 4090", 1, 24, "gpu"): (
-        Choice("GPT-Neo 125M", 4, "none"), Choice("CodeGen 350M", 2, "dots"),
+        Choice("GPT-Neo 125M", 8, "none"), Choice("CodeGen 350M", 2, "none"),
     ),
     Machine("A100 80 GB", "A100", 1, 80, "gpu"): (
-        Choice("GPT-Neo 125M", 16, "none"), Choice("GPT-Neo 1.3B", 2, "none"), Choice("CodeGen 350M", 8, "none"),
+        Choice("GPT-Neo 125M", 32, "none"), Choice("GPT-Neo 1.3B", 4, "none"), Choice("CodeGen 350M", 16, "none"),
         Choice("GPT-Neo 2.7B", 1, "dots"),
     ),
     Machine("H100 80 GB", "H100", 1, 80, "gpu"): (
-        Choice("GPT-Neo 125M", 16, "none"), Choice("GPT-Neo 1.3B", 2, "none"),
+        Choice("GPT-Neo 125M", 32, "none"), Choice("GPT-Neo 1.3B", 4, "none"),
     ),
     Machine("H200", "H200", 1, 140, "gpu"): (
-        Choice("GPT-Neo 125M", 32, "none"), Choice("GPT-Neo 1.3B", 4, "none"), Choice("CodeGen 2B", 2, "none"),
+        Choice("GPT-Neo 125M", 64, "none"), Choice("GPT-Neo 1.3B", 8, "none"), Choice("CodeGen 2B", 4, "none"),
     ),
     Machine("8 x A100 80 GB", "A100", 8, 80, "gpu"): (
-        Choice("GPT-Neo 2.7B", 2, "none", cut=True), Choice("GPT-J 6B", 1, "none", cut=True),
+        Choice("GPT-Neo 2.7B", 4, "none", cut=True), Choice("GPT-J 6B", 2, "none", cut=True),
         Choice("CodeGen 16B", 1, "dots", cut=True),
     ),
     Machine("TPU v3-8", "TPU v3", 8, 16, "tpu"): (
@@ -138,9 +138,9 @@ This page is what `python -m modeling hardware` prints.
 
 # Both figures: benchmarks/tpu_compile.py's way, for v5e, with the recipe's 16 passes a step.
 FOOT = """
-The recipe `code-clippy` reads 2.1 billion tokens in 1,000 steps. Its 8 x 2,048 tokens a device want 22.3 GiB of
-scratch memory without `--remat`, and a device of a TPU v3 or v5e has 16; with `--remat dots`, which the recipes
-give on TPUs, 10.6 GiB in all."""
+The recipe `code-clippy` reads 2.1 billion tokens in 1,000 steps. Its 8 x 2,048 tokens a device want 12.7 GiB without
+`--remat`, by the compiler for a v5e, and a device of a TPU v3 or v5e has 16; with `--remat dots`, which the recipes
+give on TPUs, 10.7 GiB."""
 
 
 def page(found: Iterable[Row]) -> str:
