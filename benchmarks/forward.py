@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from peers import GPT_NEO_125M, PeerProcess, peak_host_bytes, serve
+from peers import GPT_NEO_125M, peak_host_bytes, serve, take_turns
 
 PEERS = {
     "ours": "ours, as run.sh runs it", "eager-plain": "torch eager, as it comes",
@@ -29,20 +29,13 @@ def main() -> None:
     if options.peer:
         (ours if options.peer.startswith("ours") else theirs)(options)
         return
-    peers = {name: PeerProcess(name, []) for name in PEERS}
-    rounds = [{name: peer.step()["seconds"] for name, peer in peers.items()} for _ in range(options.rounds)]
-    for peer in peers.values():
-        peer.close()
-
-    def ratio(mine: str, theirs: str) -> float:
-        return statistics.median(times[theirs] / times[mine] for times in rounds)
-
+    turns = take_turns(PEERS, [], options.rounds)
     count = options.rows * options.length
     print(f"forward and backward, GPT-Neo 125M, {options.rows} x {options.length}, bfloat16: tokens/s, ours over it")
     for name, label in PEERS.items():
-        pace = count / statistics.median(times[name] for times in rounds)
-        print(f"  {label:28} {pace:9,.0f}  {ratio('ours', name):.2f}")
-    print(f"  both as they come: {ratio('ours-plain', 'eager-plain'):.2f}")
+        pace = count / statistics.median(turns[name].seconds)
+        print(f"  {label:28} {pace:9,.0f}  {turns[name].ratio_to(turns['ours']):.2f}")
+    print(f"  both as they come: {turns['eager-plain'].ratio_to(turns['ours-plain']):.2f}")
 
 
 def ours(options: argparse.Namespace) -> None:

@@ -9,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 GPT_NEO_125M = {
     "model_type": "gpt_neo", "vocab_size": 50257, "max_position_embeddings": 2048, "hidden_size": 768,
@@ -84,6 +84,30 @@ class PeerProcess:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+class Turns(NamedTuple):
+    """What a peer told: of itself when it was ready, and of each of its steps."""
+
+    about: dict[str, Any]
+    steps: list[dict[str, Any]]
+
+    @property
+    def seconds(self) -> list[float]:
+        return [step["seconds"] for step in self.steps]
+
+    def ratio_to(self, other: Turns) -> float:
+        """How many times as long it takes as the other: the median of what it was in each round."""
+        return statistics.median(a / b for a, b in zip(self.seconds, other.seconds, strict=True))
+
+
+def take_turns(names: Iterable[str], words: list[str], rounds: int, **environment: str) -> dict[str, Turns]:
+    """Start each peer, and let one after the other take a step, `rounds` times."""
+    peers = [PeerProcess(name, words, **environment) for name in names]
+    steps = [[peer.step() for peer in peers] for _ in range(rounds)]
+    for peer in peers:
+        peer.close()
+    return {peer.name: Turns(peer.about, list(own)) for peer, own in zip(peers, zip(*steps, strict=True), strict=True)}
 
 
 def serve(step: Callable[[], float], peak_bytes: Callable[[], float], **about: Any) -> None:

@@ -14,7 +14,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 
-from peers import GPT_NEO_1_3B, GPT_NEO_125M, PeerProcess, peak_host_bytes, serve
+from peers import GPT_NEO_1_3B, GPT_NEO_125M, peak_host_bytes, serve, take_turns
 
 MODELS = {"125M": GPT_NEO_125M, "1.3B": GPT_NEO_1_3B}
 PEERS = {
@@ -49,22 +49,17 @@ def measure(model: str, rows: int, length: int, device: str, options: argparse.N
     names = options.peers or ("ours,eager-plain,eager,compiled" if device == "cpu" else "ours,eager,compiled")
     words = ["--model", model, "--rows", str(rows), "--length", str(length), "--device", device]
     # several processes share a GPU: ours must not take all of it
-    peers = [PeerProcess(name, words, XLA_PYTHON_CLIENT_PREALLOCATE="false") for name in names.split(",")]
-    rounds = [[peer.step() for peer in peers] for _ in range(options.rounds)]
-    for peer in peers:
-        peer.close()
-    mine = [steps[0] for steps in rounds]
+    turns = take_turns(names.split(","), words, options.rounds, XLA_PYTHON_CLIENT_PREALLOCATE="false")
+    first = next(iter(turns.values()))
     print(f"training step, GPT-Neo {model}, {rows} x {length}, bfloat16, {device}: tokens/s, peak memory, ratio to it")
-    for place, peer in enumerate(peers):
-        steps = [turn[place] for turn in rounds]
-        pace = rows * length / statistics.median(step["seconds"] for step in steps)
-        best = rows * length / min(step["seconds"] for step in steps)
-        ratio = statistics.median(step["seconds"] / own["seconds"] for step, own in zip(steps, mine, strict=True))
-        peak = peers[0].about.get("peak")
+    for name, own in turns.items():
+        pace = rows * length / statistics.median(own.seconds)
+        best = rows * length / min(own.seconds)
+        peak = first.about.get("peak")
         share = f", MFU {flops(model, length) * pace / peak:.1%}" if peak else ""
         print(
-            f"  {PEERS[peer.name]:24} {pace:9,.0f} (best {best:,.0f}) {steps[-1]['gigabytes']:6.2f} GB  {ratio:.2f}"
-            f"{share}  first two steps {peer.about['ready']:.0f} s, last loss {steps[-1]['loss']:.3f}",
+            f"  {PEERS[name]:24} {pace:9,.0f} (best {best:,.0f}) {own.steps[-1]['gigabytes']:6.2f} GB  {own.ratio_to(first):.2f}"
+            f"{share}  first two steps {own.about['ready']:.0f} s, last loss {own.steps[-1]['loss']:.3f}",
             flush=True,
         )
 

@@ -107,7 +107,7 @@ class Block(Leaves):
         x_BTD = x_BTD + drop(attended_BTD, this.dropout, "residual", attention_site)
         normed_BTD = layer_norm(x_BTD, self.norm_2_scale, self.norm_2_bias, config.layer_norm_epsilon)
         up_BTF = dot("BTD,FD->BTF", normed_BTD, self.up[...], dtype) + self.up_bias
-        active_BTF = gelu(up_BTF)  # float32: four times as fast as bfloat16 on a CPU
+        active_BTF = gelu(up_BTF)
         down_BTD = dot("BTF,DF->BTD", active_BTF, self.down[...], dtype) + self.down_bias
         return x_BTD + drop(down_BTD, this.dropout, "residual", mlp_site), cache
 
