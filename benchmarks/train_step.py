@@ -55,11 +55,12 @@ def measure(model: str, rows: int, length: int, device: str, options: argparse.N
     for name, own in turns.items():
         pace = rows * length / statistics.median(own.seconds)
         best = rows * length / min(own.seconds)
+        last = own.steps[-1]
         peak = first.about.get("peak")
         share = f", MFU {flops(model, length) * pace / peak:.1%}" if peak else ""
         print(
-            f"  {PEERS[name]:24} {pace:9,.0f} (best {best:,.0f}) {own.steps[-1]['gigabytes']:6.2f} GB  {own.ratio_to(first):.2f}"
-            f"{share}  first two steps {own.about['ready']:.0f} s, last loss {own.steps[-1]['loss']:.3f}",
+            f"  {PEERS[name]:24} {pace:9,.0f} (best {best:,.0f}) {last['gigabytes']:6.2f} GB  {own.ratio_to(first):.2f}"
+            f"{share}  first two steps {own.about['ready']:.0f} s, last loss {last['loss']:.3f}",
             flush=True,
         )
 
