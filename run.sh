@@ -145,12 +145,12 @@ bench() {
 }
 
 case ${1:-main} in
-  main) setup; keep_scratch_memory; main_job ;;
-  finetune) shift; setup; keep_scratch_memory; finetune "$@" ;;
+  main) setup; main_job ;;
+  finetune) shift; setup; finetune "$@" ;;
   code-clippy | apps | codeparrot | codegen | codex-s | codex-d | gpt-j) recipe=${1//-/_} RUN_DIR=""; shift; "$recipe" "$@" ;;
   setup) shift; make_ready "$@" ;;
   test) shift; setup test; run_tests "$@" ;;
-  bench) shift; setup test bench; keep_scratch_memory; bench "$@" ;;
+  bench) shift; setup test bench; bench "$@" ;;
   docs) shift; setup docs; NO_MKDOCS_2_WARNING=1 "$PYTHON" -m mkdocs build --quiet --strict "$@"; echo "wrote .cache/site/index.html" ;;
   help | -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
   *) die "unknown command $1; ./run.sh help lists them" ;;

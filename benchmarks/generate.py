@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
-from peers import GPT_NEO_125M, alternate, keep_scratch_memory
+from peers import GPT_NEO_125M, alternate
 
 PROMPT_TOKENS, NEW_TOKENS, TOP_P = 128, 64, 0.95
 
@@ -21,6 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    from modeling.scratch_memory import keep_scratch_memory
+
     keep_scratch_memory()
     prompts = np.random.default_rng(0).integers(0, 50256, (16, PROMPT_TOKENS))
     mine, theirs = ours(prompts), torchs(prompts)

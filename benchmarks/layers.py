@@ -11,7 +11,7 @@ import argparse
 import time
 from dataclasses import replace
 
-from peers import GPT_NEO_125M, alternate, keep_scratch_memory
+from peers import GPT_NEO_125M, alternate
 
 
 def main() -> None:
@@ -20,13 +20,14 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    keep_scratch_memory()
     import jax
     import jax.numpy as jnp
 
     from modeling.decoder import config_from_hf, init_params, token_losses
     from modeling.execution import choose
+    from modeling.scratch_memory import keep_scratch_memory
 
+    keep_scratch_memory()
     jax.config.update("jax_enable_compilation_cache", False)  # compile times are what is measured
     tokens = jax.random.randint(jax.random.key(0), (options.rows, options.length), 0, 50257)
     for layers in (12, 28):

@@ -21,22 +21,9 @@ GPT_NEO_125M = {
 GPT_NEO_1_3B = GPT_NEO_125M | {"hidden_size": 2048, "num_layers": 24, "num_heads": 16,
                                "attention_types": [[["global", "local"], 12]]}  # fmt: skip
 
-# What run.sh sets for its CPU jobs (docs/log.md): glibc keeps freed memory, on huge pages, instead of giving it back
-# to the kernel, which would zero it again. It helps torch too: peers run under it both, or a peer as it comes is timed
-# beside one that has it.
-KEEP_SCRATCH_MEMORY = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_ARENA_MAX": "1",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-PLAIN = "-plain"
-
-
-def keep_scratch_memory() -> None:
-    """Start this script again under KEEP_SCRATCH_MEMORY, which glibc reads only at a program's start."""
-    if any(os.environ.get(name) != value for name, value in KEEP_SCRATCH_MEMORY.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_SCRATCH_MEMORY})
+# A peer of torch's whose name ends so keeps freed memory in its process, as our commands do (modeling.scratch_memory).
+# It helps torch too; as it comes torch does not.
+KEPT = "-kept"
 
 
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
@@ -51,17 +38,14 @@ def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: 
 class PeerProcess:
     """A peer in a process of its own, so that its memory is its own: this script again, with --peer NAME.
 
-    It says a line of JSON when it is ready and after each step that it is told to take (`serve`). A name that ends in
-    PLAIN runs as it comes, the others under KEEP_SCRATCH_MEMORY.
+    It says a line of JSON when it is ready and after each step that it is told to take (`serve`).
     """
 
     def __init__(self, name: str, words: list[str], **environment: str) -> None:
         self.name = name
-        plain = {key: value for key, value in os.environ.items() if key not in KEEP_SCRATCH_MEMORY}
         self._process = subprocess.Popen(
             [sys.executable, *sys.argv, "--peer", name, *words],
-            env=plain | environment | ({} if name.endswith(PLAIN) else KEEP_SCRATCH_MEMORY),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.about = self._hear()
 

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import KEEP_SCRATCH_MEMORY
-
 ROOT = Path(__file__).resolve().parent.parent
 APPS, STREAMING = "training/run_clm_apps.py", "training/run_clm_streaming_flax.py"
 
@@ -16,7 +14,7 @@ APPS, STREAMING = "training/run_clm_apps.py", "training/run_clm_streaming_flax.p
 def command(log: Path, *words: object) -> None:
     """Run a command of the toolkit, what it prints into `log`.  Raises: SystemExit with its end where it fails."""
     environment = {
-        **os.environ, **KEEP_SCRATCH_MEMORY, "TRANSFORMERS_VERBOSITY": "error",
+        **os.environ, "TRANSFORMERS_VERBOSITY": "error",
         "JAX_COMPILATION_CACHE_DIR": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     }  # fmt: skip

@@ -3,9 +3,10 @@
 python benchmarks/train_step.py [--model 125M --rows 2 --length 512 --rounds 7]
 
 All: float32 masters, bfloat16 operands, gradients clipped to norm 1, AdamW (torch's fused one). Each peer has a
-process of its own and takes its turn: torch eager as it comes, and like the others under the allocator's settings that
-run.sh gives ours on a CPU. Memory is the process's on a CPU and the device's on a GPU. On a GPU the default is 125M at
-8 x 2048 and then 1.3B, torch with SDPA, and MFU counts 6N plus the attended pairs.
+process of its own and takes its turn: ours as a command of the toolkit starts, torch as it comes, and on a CPU torch
+eager once more in a process that keeps freed memory as ours does. Memory is the process's on a CPU and the device's on
+a GPU. On a GPU the default is 125M at 8 x 2048 and then 1.3B, torch with SDPA, and MFU counts 6N plus the attended
+pairs.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import argparse
 import statistics
 from collections.abc import Callable
 
-from peers import GPT_NEO_1_3B, GPT_NEO_125M, peak_host_bytes, serve, take_turns
+from peers import GPT_NEO_1_3B, GPT_NEO_125M, KEPT, peak_host_bytes, serve, take_turns
 
 MODELS = {"125M": GPT_NEO_125M, "1.3B": GPT_NEO_1_3B}
 PEERS = {
-    "ours": "ours", "eager-plain": "torch eager, as it comes", "eager": "torch eager", "compiled": "torch.compile",
-    "ours-plain": "ours, glibc's own malloc",
+    "ours": "ours", "eager": "torch eager", "compiled": "torch.compile",
+    f"eager{KEPT}": "torch eager, freed memory kept", f"compiled{KEPT}": "torch.compile, freed memory kept",
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
-        (ours if options.peer.startswith("ours") else theirs)(options)
+        (ours if options.peer == "ours" else theirs)(options)
         return
     import torch
 
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def measure(model: str, rows: int, length: int, device: str, options: argparse.Namespace) -> None:
-    names = options.peers or ("ours,eager-plain,eager,compiled" if device == "cpu" else "ours,eager,compiled")
+    names = options.peers or f"ours,eager,compiled{f',eager{KEPT}' if device == 'cpu' else ''}"
     words = ["--model", model, "--rows", str(rows), "--length", str(length), "--device", device]
     # several processes share a GPU: ours must not take all of it
     turns = take_turns(names.split(","), words, options.rounds, XLA_PYTHON_CLIENT_PREALLOCATE="false")
@@ -59,7 +60,7 @@ def measure(model: str, rows: int, length: int, device: str, options: argparse.N
         peak = first.about.get("peak")
         share = f", MFU {flops(model, length) * pace / peak:.1%}" if peak else ""
         print(
-            f"  {PEERS[name]:24} {pace:9,.0f} (best {best:,.0f}) {last['gigabytes']:6.2f} GB  {own.ratio_to(first):.2f}"
+            f"  {PEERS[name]:32} {pace:9,.0f} (best {best:,.0f}) {last['gigabytes']:6.2f} GB  {own.ratio_to(first):.2f}"
             f"{share}  first two steps {own.about['ready']:.0f} s, last loss {last['loss']:.3f}",
             flush=True,
         )
@@ -94,11 +95,13 @@ def our_step(model: str, rows: int, length: int) -> Callable[[], float]:
 
     from modeling.decoder import config_from_hf, family, init_params
     from modeling.execution import choose
+    from modeling.scratch_memory import keep_scratch_memory
     from training.optimizer import make_optimizer
     from training.placement import DataParallel, bind
     from training.step import initial_state, train_step
     from training.streaming_arguments import StreamingArguments
 
+    keep_scratch_memory()
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # as training.start does
     config = config_from_hf(MODELS[model])
     asked = StreamingArguments(output_dir="o", model_name_or_path="m", weight_decay=0.1, adam_beta2=0.95)
@@ -130,6 +133,10 @@ def theirs(options: argparse.Namespace) -> None:
     import torch
     import transformers
 
+    if options.peer.endswith(KEPT):
+        from modeling.scratch_memory import keep_scratch_memory
+
+        keep_scratch_memory()
     torch.manual_seed(0)
     config = transformers.GPTNeoConfig(**MODELS[options.model])
     if options.device == "cuda":
@@ -145,7 +152,7 @@ def theirs(options: argparse.Namespace) -> None:
             logits = model(inputs, use_cache=False).logits
         return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
-    forward = torch.compile(loss_of) if options.peer == "compiled" else loss_of
+    forward = torch.compile(loss_of) if options.peer.startswith("compiled") else loss_of
 
     def take() -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from code_shards import write_shards, write_tokenizer
-from peers import GPT_NEO_125M, keep_scratch_memory, seconds
+from peers import GPT_NEO_125M, seconds
 from train_step import our_step
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2)
     parser.add_argument("--length", type=int, default=512)
     options = parser.parse_args()
-    keep_scratch_memory()
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"  # as run.sh sets it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -47,8 +47,10 @@ def count_bits(command: BitsPerByte) -> None:
     from modeling.checkpoint import load, read_config
     from modeling.config import UnsupportedConfig
     from modeling.hub import resolve
+    from modeling.scratch_memory import keep_scratch_memory
     from tokenizer_patch.tokenizer import Tokenizer
 
+    keep_scratch_memory()
     texts: list[str] = []
     num_bytes = 0
     for text in read_texts(shards_of(Path(command.data_dir), command.split)):

@@ -50,10 +50,6 @@ platform() {  # platform ACCELERATOR: set what it wants; what is set already win
       export XLA_PYTHON_CLIENT_MEM_FRACTION=${XLA_PYTHON_CLIENT_MEM_FRACTION:-0.92}  # by itself it takes three quarters
       PLATFORM_VARIABLES+=(XLA_FLAGS XLA_PYTHON_CLIENT_MEM_FRACTION)
       ;;
-    cpu)
-      keep_scratch_memory
-      PLATFORM_VARIABLES+=(MALLOC_MMAP_MAX_ MALLOC_TRIM_THRESHOLD_ MALLOC_ARENA_MAX GLIBC_TUNABLES)
-      ;;
   esac
 }
 
@@ -61,13 +57,6 @@ extras() {  # extras ACCELERATOR [PLACE...]: the extras of setup.cfg that it, an
   case $1 in tpu | cuda) echo "$1" ;; esac
   shift
   case " $*" in *" gs://"*) echo gcs ;; esac
-}
-
-# A step frees and takes again hundreds of megabytes of scratch memory on a CPU. Kept in the process, on huge pages, it is
-# not zeroed by the kernel each time: 8,300 tokens/s become 12,600 here (docs/log.md).
-keep_scratch_memory() {
-  export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_ARENA_MAX=1
-  export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 }
 
 rank() {  # this process's number among those that train together
