@@ -91,10 +91,16 @@ def self_attention(
             jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, 0, this.slot, 0))
             for old, new in zip(cache, (key_BHTK, value_BHTK), strict=True)
         )
-        seen_BTS = visible(this.slot + jnp.arange(T), jnp.arange(key_BHSK.shape[2]), this.first_slot_B, window)
-        # in the cache's own type, so that a step converts none of it (docs/log.md)
-        mixed_BHTK = attend(query_BHTK, key_BHSK, value_BHSK, seen_BTS, scale, str(key_BHSK.dtype))
         cache = key_BHSK, value_BHSK
+        S = key_BHSK.shape[2]
+        if T == S:  # a prompt that fills its cache meets nothing but itself
+            tokens_BT = None if this.first_slot_B is None else jnp.arange(T) >= this.first_slot_B[:, None]
+            alone = this._replace(segment_ids_BT=tokens_BT)
+            mixed_BHTK = _attend_whole(query_BHTK, key_BHTK, value_BHTK, alone, scale, window, site)
+        else:
+            seen_BTS = visible(this.slot + jnp.arange(T), jnp.arange(S), this.first_slot_B, window)
+            # in the cache's own type, so that a step converts none of it (docs/log.md)
+            mixed_BHTK = attend(query_BHTK, key_BHSK, value_BHSK, seen_BTS, scale, str(key_BHSK.dtype))
     return mixed_BHTK.swapaxes(1, 2).reshape(B, T, -1), cache
 
 

@@ -177,6 +177,6 @@ def extend(
     """
     model = _module(config, params)
     position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-    this = Pass(Execution(dtype), position_BT, slot, first_slot_B)
+    this = Pass(Execution(dtype, "blocked"), position_BT, slot, first_slot_B)
     hidden_BTD, cache = model.hidden(tokens_BT, cache, this, config)
     return model.head(hidden_BTD[:, -1:], dtype)[:, 0, : config.vocab_size], cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +137,28 @@ def test_cached_decoding_equals_the_full_forward(model, tokens):
         for slot, found in scores.items():
             place = slot - (slots - length)
             np.testing.assert_allclose(found[row], full[place], atol=2e-5 * np.abs(full).max())
+
+
+def test_a_prompt_that_fills_its_cache_equals_one_that_leaves_room(model):
+    """The first meets only itself, in blocks; the second all slots of its cache. 149 tokens are two blocks."""
+    slots, lengths = 149, (149, 23)
+    config = replace(model.config, max_position_embeddings=slots)
+    params = modeling.init_params(config, 5)
+    first_slot = jnp.array([slots - length for length in lengths])
+    padded = jnp.asarray(np.random.default_rng(3).integers(1, config.vocab_size, (2, slots)))
+
+    @partial(jax.jit, static_argnums=0)
+    def prefill(size):
+        cache = init_cache(config, 2, size, "float32")
+        return extend(config, params, cache, padded, jnp.int32(0), first_slot, dtype="float32")
+
+    filled, filled_cache = prefill(slots)
+    roomy, roomy_cache = prefill(slots + 7)
+    np.testing.assert_allclose(filled, roomy, atol=2e-5 * np.abs(roomy).max())
+    for row, first in enumerate(first_slot.tolist()):
+        for one, whole in zip(jax.tree.leaves(filled_cache), jax.tree.leaves(roomy_cache), strict=True):
+            other = whole[row, :, first:slots]
+            np.testing.assert_allclose(one[row, :, first:], other, atol=2e-5 * np.abs(other).max())
 
 
 def test_greedy_completion_equals_torchs_generate(model, model_dir, tokenizer_dir):
