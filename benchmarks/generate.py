@@ -21,9 +21,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    from modeling.scratch_memory import keep_scratch_memory
-
-    keep_scratch_memory()
     prompts = np.random.default_rng(0).integers(0, 50256, (16, PROMPT_TOKENS))
     mine, theirs = ours(prompts), torchs(prompts)
     for batch in (1, 16):

@@ -77,10 +77,8 @@ class Jax(Backend):
         from generation.sampler import Sampler, Settings
         from modeling.checkpoint import load, weights_fingerprint
         from modeling.hub import resolve
-        from modeling.scratch_memory import keep_scratch_memory
         from tokenizer_patch.tokenizer import Tokenizer
 
-        keep_scratch_memory()
         folder = resolve(model, revision, cache_dir)
         config, params = load(folder, cache_dir=cache_dir, dtype=dtype)
         tokenizer = Tokenizer.load(folder)

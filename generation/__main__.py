@@ -136,10 +136,8 @@ def main() -> None:
     from generation.sampler import Sampler, Settings
     from modeling.checkpoint import load
     from modeling.hub import resolve
-    from modeling.scratch_memory import keep_scratch_memory
     from tokenizer_patch.tokenizer import Tokenizer
 
-    keep_scratch_memory()
     settings = Settings(
         command.max_new_tokens, command.temperature, command.top_p, command.top_k, tuple(command.stop), command.seed,
         # nothing ever shares the batch of a turn

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from generation.sampling import choose
-from interface.choices import Precision
+from interface.choices import AttentionKernel, Precision
 from modeling.config import DecoderConfig
 from modeling.decoder import extend, family, init_cache
 from modeling.layers import Cache
@@ -56,6 +56,11 @@ class Shape(NamedTuple):
         """A CPU multiplies batches in float32 only, and converting the cache at each step costs more than reading."""
         return "float32" if self.mesh.devices.flat[0].platform == "cpu" else self.dtype
 
+    @property
+    def attention(self) -> AttentionKernel:
+        """How a prompt attends to itself. In blocks its layers, unrolled, would take an accelerator long to compile."""
+        return "blocked" if self.mesh.devices.flat[0].platform == "cpu" else "plain"
+
 
 def hold(config: DecoderConfig, params: Params, dtype: Precision) -> Params:
     """Params as a step reads them: matrices as `dtype` (their bytes are its time), each layer's tensors on their own.
@@ -84,7 +89,12 @@ def prefill(shape: Shape, params: Params, tokens_NT: jax.Array, first_slot_N: ja
 
     def one(params: Params, tokens_NT: jax.Array, first_slot_N: jax.Array) -> State:
         cache = init_cache(shape.config, tokens_NT.shape[0], tokens_NT.shape[1], shape.cache_dtype)
-        return State(*extend(shape.config, params, cache, tokens_NT, jnp.int32(0), first_slot_N, dtype=shape.dtype))
+        return State(
+            *extend(
+                shape.config, params, cache, tokens_NT, jnp.int32(0), first_slot_N,
+                dtype=shape.dtype, attention=shape.attention,
+            )
+        )  # fmt: skip
 
     return jax.shard_map(one, mesh=shape.mesh, in_specs=(P(), ROWS, ROWS), out_specs=ROWS, check_vma=False)(
         params, tokens_NT, first_slot_N

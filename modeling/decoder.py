@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from interface.choices import ModelType, Precision
+from interface.choices import AttentionKernel, ModelType, Precision
 from interface.errors import UserError
 from modeling import codegen, gpt2, gpt_j, gpt_neo
 from modeling.config import DecoderConfig, UnsupportedConfig
@@ -91,7 +91,7 @@ def init_params(config: DecoderConfig, seed: int | jax.Array) -> Params:
 
 
 def init_cache(config: DecoderConfig, rows: int, slots: int, dtype: str) -> Cache:
-    """An empty cache for `rows` sequences of at most `slots` tokens; attention over it multiplies in `dtype`."""
+    """An empty cache for `rows` sequences of at most `slots` tokens; attention over all of it multiplies in `dtype`."""
     shape = (rows, config.num_heads, slots, config.head_size)
     return tuple((jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for _ in range(config.num_layers))
 
@@ -170,13 +170,15 @@ def extend(
     first_slot_B: jax.Array,
     *,
     dtype: Precision,
+    attention: AttentionKernel = "plain",
 ) -> tuple[jax.Array, Cache]:
     """Write T more tokens a row into the cache at `slot`; return the last one's scores [B, V] and the new cache.
 
-    Rows are padded on the left: row b holds tokens from `first_slot_B[b]` on, so all rows share one `slot`.
+    Rows are padded on the left: row b holds tokens from `first_slot_B[b]` on, so all rows share one `slot`. Tokens that
+    fill the whole cache meet nothing but themselves, in the way of `attention` and in `dtype`.
     """
     model = _module(config, params)
     position_BT = positions(slot, tokens_BT.shape[1], first_slot_B)
-    this = Pass(Execution(dtype, "blocked"), position_BT, slot, first_slot_B)
+    this = Pass(Execution(dtype, attention), position_BT, slot, first_slot_B)
     hidden_BTD, cache = model.hidden(tokens_BT, cache, this, config)
     return model.head(hidden_BTD[:, -1:], dtype)[:, 0, : config.vocab_size], cache

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 # malloc.h and sys/mman.h of glibc on Linux
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 MADV_HUGEPAGE = 14
 HUGE_PAGE_BYTES = 2 << 20
+ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd", "accel*", "vfio/[0-9]*")  # in /dev: GPUs, also under WSL, and TPUs
 
 
 def keep_scratch_memory() -> bool:
@@ -21,9 +23,11 @@ def keep_scratch_memory() -> bool:
 
     To be called by a command before jax has devices: threads that jax has started then keep heaps of their own. It
     is for glibc on Linux, where no accelerator does the work, and where nobody has tuned malloc by its environment
-    variables. Memory that was in use once stays with the process to its end.
+    variables. Memory that was in use once stays with the process to its end, so it is for steps that are repeated.
     """
-    tuned = "GLIBC_TUNABLES" in os.environ or any(name.startswith("MALLOC_") for name in os.environ)
+    tuned = "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "") or any(
+        name.startswith("MALLOC_") for name in os.environ
+    )
     if sys.platform != "linux" or tuned or _expects_accelerator():
         return False
     libc = ctypes.CDLL(None)
@@ -49,15 +53,19 @@ def _ask_for_huge_pages(libc: ctypes.CDLL, num_bytes: int) -> None:
 
 
 def _addresses_are_free() -> bool:
-    """Whether stretching the heap takes nothing from anybody: no limit on this process's addresses."""
+    """Whether stretching the heap takes nothing from anybody: addresses are limited neither for this process nor, by
+    a kernel that counts what is promised, for all together."""
     import resource
 
     limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-    return all(resource.getrlimit(limit)[0] == resource.RLIM_INFINITY for limit in limits)
+    if any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits):
+        return False
+    promises = Path("/proc/sys/vm/overcommit_memory")
+    return not promises.exists() or promises.read_text().strip() != "2"
 
 
-def _expects_accelerator() -> bool:
-    """Whether jax will look for more than CPUs: asked before it does, since it starts its threads then."""
+def _expects_accelerator(devices: Path = Path("/dev")) -> bool:
+    """Whether jax will find more than CPUs: asked before it looks, since it starts its threads then."""
     from importlib.metadata import entry_points
     from importlib.util import find_spec
 
@@ -65,4 +73,5 @@ def _expects_accelerator() -> bool:
 
     if asked := jax.config.jax_platforms:  # type: ignore[attr-defined]
         return bool(asked.split(",")[0] != "cpu")
-    return find_spec("libtpu") is not None or bool(entry_points(group="jax_plugins"))
+    able = find_spec("libtpu") is not None or entry_points(group="jax_plugins")
+    return bool(able) and any(any(devices.glob(pattern)) for pattern in ACCELERATORS)

@@ -18,8 +18,10 @@ def main() -> None:
         description="Fine-tune a causal language model on a stream of code. All *_steps count optimizer steps.",
     )
     from evaluation.in_training import judge_of
+    from modeling.scratch_memory import keep_scratch_memory
     from training.start import start
 
+    keep_scratch_memory()
     start(arguments, judge_of)
 
 

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 import jax
 
 from interface.progress import say
-from modeling.scratch_memory import keep_scratch_memory
 from training.arguments import TrainingArguments
 from training.checkpoints import step_of
 from training.code_scores import Judge
@@ -26,7 +25,6 @@ def start(arguments: TrainingArguments, judge_of: Callable[[TrainingArguments], 
 
     `judge_of` makes what scores checkpoints for --eval_pass_at_k.
     """
-    keep_scratch_memory()
     # On a CPU the scratch memory of a step that was dispatched is given back some time after its end, when the next
     # one has taken as much again (docs/log.md). Steps that the caller runs itself do without; accelerators always do.
     jax.config.update("jax_cpu_enable_async_dispatch", False)

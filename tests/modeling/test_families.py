@@ -150,7 +150,7 @@ def test_a_prompt_that_fills_its_cache_equals_one_that_leaves_room(model):
     @partial(jax.jit, static_argnums=0)
     def prefill(size):
         cache = init_cache(config, 2, size, "float32")
-        return extend(config, params, cache, padded, jnp.int32(0), first_slot, dtype="float32")
+        return extend(config, params, cache, padded, jnp.int32(0), first_slot, dtype="float32", attention="blocked")
 
     filled, filled_cache = prefill(slots)
     roomy, roomy_cache = prefill(slots + 7)
