@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from peers import GPT_NEO_125M, KEPT, peak_host_bytes, serve, take_turns
+from peers import GPT_NEO_125M, KEPT, keep_as_named, peak_host_bytes, serve, take_turns
 
 PEERS = {
     "ours": "ours", "eager": "torch eager", f"eager{KEPT}": "torch eager, freed memory kept",
@@ -67,10 +67,7 @@ def theirs(options: argparse.Namespace) -> None:
     import torch
     import transformers
 
-    if options.peer.endswith(KEPT):
-        from modeling.scratch_memory import keep_scratch_memory
-
-        keep_scratch_memory()
+    keep_as_named(options.peer)
     tokens = np.random.default_rng(0).integers(0, 50257, (options.rows, options.length + 1))
     model = transformers.GPTNeoForCausalLM(transformers.GPTNeoConfig(**GPT_NEO_125M)).train()
     inputs, targets = torch.tensor(tokens[:, :-1]), torch.tensor(tokens[:, 1:])

@@ -26,6 +26,14 @@ GPT_NEO_1_3B = GPT_NEO_125M | {"hidden_size": 2048, "num_layers": 24, "num_heads
 KEPT = "-kept"
 
 
+def keep_as_named(peer: str) -> None:
+    """Keep freed memory where the peer's name says so.  Raises: SystemExit where it cannot be kept."""
+    from modeling.scratch_memory import keep_scratch_memory
+
+    if peer.endswith(KEPT) and not keep_scratch_memory():
+        raise SystemExit(f"{peer} cannot keep freed memory here: MALLOC_* or GLIBC_TUNABLES are set, or no glibc")
+
+
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
     """Call both in turn; return the median seconds of each and the median of their ratio within a round."""
     ours()

@@ -15,7 +15,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 
-from peers import GPT_NEO_1_3B, GPT_NEO_125M, KEPT, peak_host_bytes, serve, take_turns
+from peers import GPT_NEO_1_3B, GPT_NEO_125M, KEPT, keep_as_named, peak_host_bytes, serve, take_turns
 
 MODELS = {"125M": GPT_NEO_125M, "1.3B": GPT_NEO_1_3B}
 PEERS = {
@@ -133,10 +133,7 @@ def theirs(options: argparse.Namespace) -> None:
     import torch
     import transformers
 
-    if options.peer.endswith(KEPT):
-        from modeling.scratch_memory import keep_scratch_memory
-
-        keep_scratch_memory()
+    keep_as_named(options.peer)
     torch.manual_seed(0)
     config = transformers.GPTNeoConfig(**MODELS[options.model])
     if options.device == "cuda":

@@ -52,14 +52,18 @@ class Shape(NamedTuple):
     dtype: Precision
 
     @property
+    def on_cpu(self) -> bool:
+        return bool(self.mesh.devices.flat[0].platform == "cpu")
+
+    @property
     def cache_dtype(self) -> Precision:
         """A CPU multiplies batches in float32 only, and converting the cache at each step costs more than reading."""
-        return "float32" if self.mesh.devices.flat[0].platform == "cpu" else self.dtype
+        return "float32" if self.on_cpu else self.dtype
 
     @property
     def attention(self) -> AttentionKernel:
         """How a prompt attends to itself. In blocks its layers, unrolled, would take an accelerator long to compile."""
-        return "blocked" if self.mesh.devices.flat[0].platform == "cpu" else "plain"
+        return "blocked" if self.on_cpu else "plain"
 
 
 def hold(config: DecoderConfig, params: Params, dtype: Precision) -> Params:
